@@ -1,0 +1,33 @@
+"""What one look at a key gives."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A key with everything the store knows of it, read in one atomic step."""
+
+    key: bytes
+    value: bytes
+    version: int
+    """Changes with every write of the value; give it to ``if_version=``."""
+    expires_at: float | None
+    """Seconds since 1970 (UTC), or None when the key does not expire."""
+
+
+class Stats(NamedTuple):
+    """Counters of one store. All but the first two only ever grow."""
+
+    entries: int
+    """Keys that are there now."""
+    data_bytes: int
+    """Bytes in all keys and values, without overhead."""
+    hits: int
+    """Reads (``[]``, ``get``, ``in``, ``entry``, ``ttl``) that found their key."""
+    misses: int
+    """Reads that did not."""
+    sets: int
+    """Values written, by whatever method."""
+    deletes: int
+    """Keys removed by a caller, by whatever method."""
+    expired: int
+    """Keys removed because their time had come."""

@@ -1,0 +1,552 @@
+"""The table in pure Python: the readable specification of what a table does.
+
+The C table (``csrc/table.h``, ``csrc/pytable.c``) has the same methods with the
+same arguments, results, errors and messages, and one suite of tests holds the
+two to it. Read this one to know what happens.
+
+A key is there until it is deleted or its deadline has passed; from that moment
+no method sees it, and whichever method meets its remains first clears them away.
+
+Time. A deadline is an integer of microseconds on the monotonic clock, so that
+setting the wall clock neither kills nor keeps a key. Versions follow the wall
+clock: ``max(last + 1, now in microseconds)``, so they grow with every write, do
+not repeat after a restart, and stay below 2**53 (exact in JSON) until 2255.
+
+The lock is re-entrant because a finalizer or a signal handler may run in the
+middle of a method and use the store it interrupts.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from threading import RLock
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+
+from dumbkv._entry import Entry
+from dumbkv.errors import ClosedError, InvalidKeyError, NotAnIntegerError, TooLargeError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What keys and values may be given as. They are copied, and come back as bytes."""
+
+T = TypeVar("T")
+
+MAX_KEY = 1024
+MAX_VALUE = 16 * 1024 * 1024
+_KEY_CEILING = 2**16 - 1
+_VALUE_CEILING = 2**32 - 1
+_TTL_CEILING = 1e10
+_EPOCH_CEILING = 1e11
+_INT64 = range(-(2**63), 2**63)
+_VERSIONS = range(1, 2**63)
+_NEVER = 2**63 - 1
+_MISSING: Any = object()
+
+
+class _Cell(NamedTuple):
+    value: bytes
+    version: int
+    deadline: int
+
+
+class Table:
+    """Keys to values, each method one atomic step. Costs are O(1) unless said."""
+
+    __slots__ = (
+        "_cells",
+        "_clock",
+        "_closed",
+        "_counts",
+        "_data_bytes",
+        "_default_ttl",
+        "_lock",
+        "_next_deadline",
+        "_version",
+        "max_key",
+        "max_value",
+    )
+
+    max_key: int
+    max_value: int
+
+    def __init__(
+        self,
+        *,
+        max_key: int = MAX_KEY,
+        max_value: int = MAX_VALUE,
+        default_ttl: float | None = None,
+    ) -> None:
+        self.max_key = _limit("max_key", max_key, 1, _KEY_CEILING)
+        self.max_value = _limit("max_value", max_value, 0, _VALUE_CEILING)
+        self._default_ttl = None if default_ttl is None else _microseconds("default_ttl", default_ttl)
+        self._lock = RLock()
+        self._cells: dict[bytes, _Cell] = {}
+        self._clock: tuple[int, int] | None = None
+        self._closed = False
+        self._counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0}
+        self._data_bytes = 0
+        self._next_deadline = _NEVER
+        self._version = 0
+
+    # Reading
+
+    def __getitem__(self, key: Buffer) -> bytes:
+        key = self._key(key)
+        with self._lock:
+            cell = self._read(key)
+        if cell is None:
+            raise KeyError(key)
+        return cell.value
+
+    @overload
+    def get(self, key: Buffer) -> bytes | None: ...
+    @overload
+    def get(self, key: Buffer, default: T) -> bytes | T: ...
+    def get(self, key: Buffer, default: Any = None) -> Any:
+        """The value of `key`, or `default`."""
+        key = self._key(key)
+        with self._lock:
+            cell = self._read(key)
+        return default if cell is None else cell.value
+
+    def __contains__(self, key: object) -> bool:
+        checked = self._key(key)
+        with self._lock:
+            return self._read(checked) is not None
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._open()
+            if self._next_deadline <= self._now():
+                self._sweep()
+            return len(self._cells)
+
+    def entry(self, key: Buffer) -> Entry | None:
+        """The key with value, version and expiry, or None when it is not there."""
+        key = self._key(key)
+        with self._lock:
+            cell = self._read(key)
+            if cell is None:
+                return None
+            expires_at = None
+            if cell.deadline != _NEVER:
+                expires_at = (self._wall() + cell.deadline - self._now()) / 1e6
+            return Entry(key, cell.value, cell.version, expires_at)
+
+    def ttl(self, key: Buffer) -> float | None:
+        """Seconds until `key` expires, or None when it never does; KeyError when absent."""
+        key = self._key(key)
+        with self._lock:
+            cell = self._read(key)
+            if cell is None:
+                raise KeyError(key)
+            return None if cell.deadline == _NEVER else (cell.deadline - self._now()) / 1e6
+
+    # Writing
+
+    def __setitem__(self, key: Buffer, value: Buffer) -> None:
+        key, value = self._key(key), self._value(value)
+        with self._lock:
+            self._open()
+            self._live(key)
+            self._put(key, value, self._default_deadline())
+
+    def set(
+        self,
+        key: Buffer,
+        value: Buffer,
+        *,
+        ttl: float | None = None,
+        expire_at: float | None = None,
+        keep_ttl: bool = False,
+        nx: bool = False,
+        xx: bool = False,
+        if_version: int | None = None,
+    ) -> int | None:
+        """Store `value` under `key`; the new version, or None when a condition failed.
+
+        `ttl` is in seconds from now and `expire_at` in seconds since 1970; infinity
+        means never, None the store's default. `keep_ttl` leaves the expiry of an
+        existing key as it is; otherwise a write replaces it. `nx` writes only when
+        the key is absent, `xx` only when it is there, `if_version` only when the key
+        is there at that version.
+        """
+        key, value = self._key(key), self._value(value)
+        if (ttl is not None) + (expire_at is not None) + bool(keep_ttl) > 1:
+            raise ValueError("expected at most one of ttl, expire_at and keep_ttl")
+        span = None if ttl is None else _microseconds("ttl", ttl)
+        epoch = None if expire_at is None else _epoch_microseconds(expire_at)
+        if nx and (xx or if_version is not None):
+            raise ValueError("nx writes only absent keys: expected no xx or if_version beside it")
+        if if_version is not None:
+            _check_version(if_version)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if (
+                (nx and cell is not None)
+                or (xx and cell is None)
+                or (if_version is not None and (cell is None or cell.version != if_version))
+            ):
+                return None
+            if keep_ttl and cell is not None:
+                deadline = cell.deadline
+            else:
+                deadline = self._deadline(span, epoch)
+            return self._put(key, value, deadline)
+
+    def add(
+        self,
+        key: Buffer,
+        value: Buffer,
+        *,
+        ttl: float | None = None,
+        expire_at: float | None = None,
+    ) -> int | None:
+        """Store `value` only when `key` is absent; the version, or None when it was there."""
+        return Table.set(self, key, value, ttl=ttl, expire_at=expire_at, nx=True)
+
+    def setdefault(self, key: Buffer, default: Buffer) -> bytes:  # type: ignore[override]  # None is no value here
+        """The value of `key`, after storing `default` when it was absent."""
+        key, value = self._key(key), self._value(default)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is not None:
+                return cell.value
+            self._put(key, value, self._default_deadline())
+            return value
+
+    def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /) -> None:  # type: ignore[override]  # keys are bytes: no keyword arguments
+        """Store every pair of a mapping or of an iterable of pairs: all of them or none."""
+        pairs = [(self._key(key), self._value(value)) for key, value in _pairs(other)]
+        with self._lock:
+            self._open()
+            deadline = self._default_deadline()
+            for key, value in pairs:
+                self._live(key)
+                self._put(key, value, deadline)
+
+    def incr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
+        """Add `by` to the decimal integer at `key` and return the sum.
+
+        An absent key counts as 0. Its expiry is `ttl` from its first `incr`, and later
+        ones leave it alone: one call is a fixed-window rate limiter. The value is kept
+        as ASCII decimal digits. Raises NotAnIntegerError when the value is something
+        else, OverflowError when the sum does not fit 64 bits.
+        """
+        key = self._key(key)
+        if not isinstance(by, int) or isinstance(by, bool):
+            raise TypeError(f"by must be an int, not {_type_name(by)}")
+        if by not in _INT64:
+            raise OverflowError("by does not fit a signed 64-bit integer")
+        span = None if ttl is None else _microseconds("ttl", ttl)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is None:
+                total, deadline = by, self._deadline(span, None)
+            else:
+                total, deadline = _integer(key, cell.value) + by, cell.deadline
+            if total not in _INT64:
+                raise OverflowError(f"the sum at key {_clip(key)} does not fit a signed 64-bit integer")
+            self._put(key, b"%d" % total, deadline)
+            return total
+
+    def decr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
+        """Subtract `by`: ``incr`` with the sign turned."""
+        if isinstance(by, int) and not isinstance(by, bool):
+            by = -by
+        return Table.incr(self, key, by, ttl=ttl)
+
+    def touch(
+        self, key: Buffer, ttl: float | None = None, *, expire_at: float | None = None
+    ) -> bool:
+        """Give `key` a new expiry and leave its value and version; False when absent."""
+        key = self._key(key)
+        if (ttl is None) == (expire_at is None):
+            raise ValueError("touch needs either ttl or expire_at")
+        span = None if ttl is None else _microseconds("ttl", ttl)
+        epoch = None if expire_at is None else _epoch_microseconds(expire_at)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is None:
+                return False
+            self._store(key, cell._replace(deadline=self._deadline(span, epoch)))
+            return True
+
+    def persist(self, key: Buffer) -> bool:
+        """Take the expiry off `key`; whether it had one."""
+        key = self._key(key)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is None or cell.deadline == _NEVER:
+                return False
+            self._store(key, cell._replace(deadline=_NEVER))
+            return True
+
+    # Removing
+
+    def __delitem__(self, key: Buffer) -> None:
+        if not Table.delete(self, key):
+            raise KeyError(bytes(key))
+
+    def delete(self, key: Buffer, *, if_version: int | None = None) -> bool:
+        """Remove `key`; whether it was there (and, if asked, at that version)."""
+        key = self._key(key)
+        if if_version is not None:
+            _check_version(if_version)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is None or (if_version is not None and cell.version != if_version):
+                return False
+            self._drop(key, cell, "deletes")
+            return True
+
+    @overload
+    def pop(self, key: Buffer) -> bytes: ...
+    @overload
+    def pop(self, key: Buffer, default: T) -> bytes | T: ...
+    def pop(self, key: Buffer, default: Any = _MISSING) -> Any:
+        """Remove `key` and return its value, or `default`; KeyError without one."""
+        key = self._key(key)
+        with self._lock:
+            self._open()
+            cell = self._live(key)
+            if cell is not None:
+                self._drop(key, cell, "deletes")
+                return cell.value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> tuple[bytes, bytes]:
+        """Remove some key and return it with its value; KeyError when there is none."""
+        with self._lock:
+            self._open()
+            if self._next_deadline <= self._now():
+                self._sweep()
+            for key, cell in self._cells.items():
+                self._drop(key, cell, "deletes")
+                return key, cell.value
+        raise KeyError("popitem(): the store is empty")
+
+    def clear(self) -> None:
+        """Remove every key at once. O(n)."""
+        with self._lock:
+            self._open()
+            self._sweep()
+            self._counts["deletes"] += len(self._cells)
+            self._empty()
+
+    # The whole table
+
+    def sweep(self) -> int:
+        """Clear away the remains of expired keys now; how many there were. O(n)."""
+        with self._lock:
+            self._open()
+            return self._sweep()
+
+    def close(self) -> None:
+        """Give the memory back; every later call but `close` raises ClosedError."""
+        with self._lock:
+            self._closed = True
+            self._empty()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def _keys(self, cursor: int) -> tuple[list[bytes], int]:
+        """Some keys and the cursor for the next ones, from 0 until it is 0 again.
+
+        A key that is there from the first call to the last comes exactly once.
+        """
+        with self._lock:
+            self._open()
+            self._sweep()
+            return list(self._cells), 0
+
+    def _counters(self) -> tuple[int, ...]:
+        """The fields of Stats, in order."""
+        entries = Table.__len__(self)
+        with self._lock:
+            return (entries, self._data_bytes, *self._counts.values())
+
+    def _check(self) -> None:
+        """Raise AssertionError unless every invariant of the table holds. O(n)."""
+        with self._lock:
+            sizes = sum(len(key) + len(cell.value) for key, cell in self._cells.items())
+            assert sizes == self._data_bytes, (sizes, self._data_bytes)
+            first = min((cell.deadline for cell in self._cells.values()), default=_NEVER)
+            assert self._next_deadline <= first, (self._next_deadline, first)
+            assert all(cell.version <= self._version for cell in self._cells.values())
+
+    def _set_clock(self, monotonic: int, wall: int) -> None:
+        """Stop both clocks at these microseconds, for tests that are not to wait."""
+        self._clock = (monotonic, wall)
+
+    # Inside the lock
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ClosedError("the store is closed")
+
+    def _now(self) -> int:
+        return time.monotonic_ns() // 1000 if self._clock is None else self._clock[0]
+
+    def _wall(self) -> int:
+        return time.time_ns() // 1000 if self._clock is None else self._clock[1]
+
+    def _default_deadline(self) -> int:
+        return _NEVER if self._default_ttl is None else self._deadline(self._default_ttl, None)
+
+    def _deadline(self, span: int | None, epoch: int | None) -> int:
+        if epoch is not None:
+            return _NEVER if epoch == _NEVER else max(1, self._now() + epoch - self._wall())
+        if span is None:
+            return self._default_deadline()
+        return _NEVER if span == _NEVER else self._now() + span
+
+    def _live(self, key: bytes) -> _Cell | None:
+        cell = self._cells.get(key)
+        if cell is not None and cell.deadline <= self._now():
+            self._drop(key, cell, "expired")
+            return None
+        return cell
+
+    def _read(self, key: bytes) -> _Cell | None:
+        self._open()
+        cell = self._live(key)
+        self._counts["misses" if cell is None else "hits"] += 1
+        return cell
+
+    def _put(self, key: bytes, value: bytes, deadline: int) -> int:
+        self._version = max(self._version + 1, self._wall())
+        self._store(key, _Cell(value, self._version, deadline))
+        self._counts["sets"] += 1
+        return self._version
+
+    def _store(self, key: bytes, cell: _Cell) -> None:
+        old = self._cells.get(key)
+        self._cells[key] = cell
+        self._data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
+        self._next_deadline = min(self._next_deadline, cell.deadline)
+
+    def _drop(self, key: bytes, cell: _Cell, why: str) -> None:
+        del self._cells[key]
+        self._data_bytes -= len(key) + len(cell.value)
+        self._counts[why] += 1
+
+    def _sweep(self) -> int:
+        now = self._now()
+        gone = [(key, cell) for key, cell in self._cells.items() if cell.deadline <= now]
+        for key, cell in gone:
+            self._drop(key, cell, "expired")
+        self._next_deadline = min((c.deadline for c in self._cells.values()), default=_NEVER)
+        return len(gone)
+
+    def _empty(self) -> None:
+        self._cells = {}
+        self._data_bytes = 0
+        self._next_deadline = _NEVER
+
+    # Arguments
+
+    def _key(self, key: object) -> bytes:
+        if type(key) is not bytes:
+            key = _bytes("key", key)
+        if not 0 < len(key) <= self.max_key:
+            if not key:
+                raise InvalidKeyError(f"the key is empty: expected 1 to {self.max_key} bytes")
+            raise InvalidKeyError(
+                f"the key has {len(key)} bytes: expected 1 to {self.max_key}: {_clip(key)}"
+            )
+        return key
+
+    def _value(self, value: object) -> bytes:
+        if type(value) is not bytes:
+            value = _bytes("value", value)
+        if len(value) > self.max_value:
+            raise TooLargeError(
+                f"the value has {len(value)} bytes: expected at most {self.max_value}"
+            )
+        return value
+
+
+def _bytes(what: str, given: object) -> bytes:
+    try:
+        return bytes(memoryview(given))  # type: ignore[arg-type]  # the except answers it
+    except TypeError:
+        hint = ": encode it first" if isinstance(given, str) else ""
+        raise TypeError(f"{what} must be bytes-like, not {_type_name(given)}{hint}") from None
+
+
+def _type_name(given: object) -> str:
+    return type(given).__name__
+
+
+def _clip(key: bytes) -> str:
+    return repr(key) if len(key) <= 32 else repr(key[:32]) + "..."
+
+
+def _limit(name: str, given: int, least: int, most: int) -> int:
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"{name} must be an int, not {_type_name(given)}")
+    if not least <= given <= most:
+        raise ValueError(f"{name} is out of range: expected {least} to {most}")
+    return given
+
+
+def _number(name: str, given: float) -> None:
+    if not isinstance(given, (int, float)) or isinstance(given, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {_type_name(given)}")
+
+
+def _microseconds(name: str, given: float) -> int:
+    _number(name, given)
+    if given == math.inf:
+        return _NEVER
+    if not 0 < given <= _TTL_CEILING:
+        raise ValueError(
+            f"{name} is {given!r}: expected seconds above 0, at most 1e10, or infinity for never"
+        )
+    return max(1, int(given * 1e6 + 0.5))
+
+
+def _epoch_microseconds(given: float) -> int:
+    _number("expire_at", given)
+    if given == math.inf:
+        return _NEVER
+    if not 0 <= given <= _EPOCH_CEILING:
+        raise ValueError(
+            f"expire_at is {given!r}: expected seconds since 1970, at most 1e11, or infinity for never"
+        )
+    return int(given * 1e6 + 0.5)
+
+
+def _check_version(given: int) -> None:
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"if_version must be an int, not {_type_name(given)}")
+    if given not in _VERSIONS:
+        raise ValueError(f"if_version is {given!r}: expected a version that set or entry gave")
+
+
+def _integer(key: bytes, value: bytes) -> int:
+    digits = value[1:] if value.startswith(b"-") else value
+    canonical = digits.isdigit() and len(digits) <= 19 and (digits[:1] != b"0" or value == b"0")
+    if not canonical or int(value) not in _INT64:
+        raise NotAnIntegerError(
+            f"the value at key {_clip(key)} is not a decimal 64-bit integer: {_clip(value)}"
+        )
+    return int(value)
+
+
+def _pairs(other: Mapping[Any, Any] | Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    pairs: Iterable[Any] = other.items() if hasattr(other, "items") else other
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"update: element {index} must be a (key, value) pair")
+        yield pair[0], pair[1]

@@ -1,0 +1,28 @@
+"""The exceptions DumbKV raises on purpose.
+
+Catch :class:`DumbKVError` for all of them. Where Python already has the right
+exception it is raised as it is: ``KeyError`` for a missing key, ``TypeError``
+for an argument of the wrong type, ``ValueError`` for an option out of range,
+``OverflowError`` for a counter past 64 bits, ``MemoryError`` when an allocation
+fails. A call that raises leaves the store as it was.
+"""
+
+
+class DumbKVError(Exception):
+    """The base of every exception that is DumbKV's own."""
+
+
+class InvalidKeyError(DumbKVError, ValueError):
+    """A key that is empty or longer than the store allows."""
+
+
+class TooLargeError(DumbKVError, ValueError):
+    """A value longer than the store allows."""
+
+
+class NotAnIntegerError(DumbKVError, ValueError):
+    """``incr`` or ``decr`` met a value that is not a decimal 64-bit integer."""
+
+
+class ClosedError(DumbKVError):
+    """The store was closed before or during the call."""
