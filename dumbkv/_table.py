@@ -23,7 +23,13 @@ from threading import RLock
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from dumbkv._entry import Entry
-from dumbkv.errors import ClosedError, InvalidKeyError, NotAnIntegerError, TooLargeError
+from dumbkv.errors import (
+    ClosedError,
+    InvalidKeyError,
+    NotAnIntegerError,
+    TooLargeError,
+    shown,
+)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What keys and values may be given as. They are copied, and come back as bytes."""
@@ -234,11 +240,19 @@ class Table:
         as ASCII decimal digits. Raises NotAnIntegerError when the value is something
         else, OverflowError when the sum does not fit 64 bits.
         """
+        return self._add(key, by, 1, ttl)
+
+    def decr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
+        """Subtract `by`: ``incr`` with the sign turned."""
+        return self._add(key, by, -1, ttl)
+
+    def _add(self, key: Buffer, by: int, sign: int, ttl: float | None) -> int:
         key = self._key(key)
         if not isinstance(by, int) or isinstance(by, bool):
             raise TypeError(f"by must be an int, not {_type_name(by)}")
-        if by not in _INT64:
+        if by not in _INT64 or by * sign not in _INT64:
             raise OverflowError("by does not fit a signed 64-bit integer")
+        by *= sign
         span = None if ttl is None else _microseconds("ttl", ttl)
         with self._lock:
             self._open()
@@ -248,15 +262,9 @@ class Table:
             else:
                 total, deadline = _integer(key, cell.value) + by, cell.deadline
             if total not in _INT64:
-                raise OverflowError(f"the sum at key {_clip(key)} does not fit a signed 64-bit integer")
+                raise OverflowError(f"the sum at key {shown(key)} does not fit a signed 64-bit integer")
             self._put(key, b"%d" % total, deadline)
             return total
-
-    def decr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
-        """Subtract `by`: ``incr`` with the sign turned."""
-        if isinstance(by, int) and not isinstance(by, bool):
-            by = -by
-        return Table.incr(self, key, by, ttl=ttl)
 
     def touch(
         self, key: Buffer, ttl: float | None = None, *, expire_at: float | None = None
@@ -462,7 +470,7 @@ class Table:
             if not key:
                 raise InvalidKeyError(f"the key is empty: expected 1 to {self.max_key} bytes")
             raise InvalidKeyError(
-                f"the key has {len(key)} bytes: expected 1 to {self.max_key}: {_clip(key)}"
+                f"the key has {len(key)} bytes: expected 1 to {self.max_key}: {shown(key)}"
             )
         return key
 
@@ -486,10 +494,6 @@ def _bytes(what: str, given: object) -> bytes:
 
 def _type_name(given: object) -> str:
     return type(given).__name__
-
-
-def _clip(key: bytes) -> str:
-    return repr(key) if len(key) <= 32 else repr(key[:32]) + "..."
 
 
 def _limit(name: str, given: int, least: int, most: int) -> int:
@@ -539,7 +543,7 @@ def _integer(key: bytes, value: bytes) -> int:
     canonical = digits.isdigit() and len(digits) <= 19 and (digits[:1] != b"0" or value == b"0")
     if not canonical or int(value) not in _INT64:
         raise NotAnIntegerError(
-            f"the value at key {_clip(key)} is not a decimal 64-bit integer: {_clip(value)}"
+            f"the value at key {shown(key)} is not a decimal 64-bit integer: {shown(value)}"
         )
     return int(value)
 

@@ -26,3 +26,12 @@ class NotAnIntegerError(DumbKVError, ValueError):
 
 class ClosedError(DumbKVError):
     """The store was closed before or during the call."""
+
+
+def shown(data: bytes) -> str:
+    """Bytes as an error message shows them, cut when long.
+
+    >>> shown(b"abc"), shown(bytes(40))[-5:]
+    ("b'abc'", "0'...")
+    """
+    return repr(data) if len(data) <= 32 else repr(data[:32]) + "..."

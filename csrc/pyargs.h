@@ -1,0 +1,303 @@
+/*
+ * What comes in through the CPython door: the table object, arguments made into C
+ * values, and codes made into exceptions, each in one place. Part of pytable.c.
+ */
+#include <math.h>
+
+#define TTL_CEILING 1e10
+#define EPOCH_CEILING 1e11
+
+typedef struct {
+    PyObject_HEAD
+    dkv_table *table;
+    Py_ssize_t max_key;
+    Py_ssize_t max_value;
+    int64_t default_span; /* microseconds, DKV_NEVER for none */
+} TableObject;
+
+/* Python objects this file needs; there is one module in a process. */
+static struct {
+    PyObject *entry_type;
+    PyObject *closed_error, *invalid_key_error, *too_large_error, *not_an_integer_error;
+    PyObject *shown;
+} names;
+
+/* Errors */
+
+static void *raise_code(int code)
+{
+    if (code == DKV_ECLOSED)
+        PyErr_SetString(names.closed_error, "the store is closed");
+    else
+        PyErr_NoMemory();
+    return NULL;
+}
+
+static PyObject *type_name(PyObject *given)
+{
+    return PyObject_GetAttrString((PyObject *)Py_TYPE(given), "__name__");
+}
+
+static void raise_type(const char *format, PyObject *given)
+{
+    PyObject *name = type_name(given);
+    if (name)
+        PyErr_Format(PyExc_TypeError, format, name);
+    Py_XDECREF(name);
+}
+
+/* A message with the bytes in it as Python shows them, cut when long. */
+static void raise_about(PyObject *error, const char *format, PyObject *first, PyObject *second)
+{
+    PyObject *a = PyObject_CallFunctionObjArgs(names.shown, first, NULL);
+    PyObject *b = second ? PyObject_CallFunctionObjArgs(names.shown, second, NULL) : NULL;
+    if (a && (b || !second))
+        PyErr_Format(error, format, a, b);
+    Py_XDECREF(a);
+    Py_XDECREF(b);
+}
+
+/* Arguments. A `Text` is the bytes of a key or value and the object that owns them. */
+
+typedef struct {
+    PyObject *owner;
+    const char *bytes;
+    Py_ssize_t len;
+} Text;
+
+static void text_clear(Text *text)
+{
+    Py_CLEAR(text->owner);
+}
+
+/* Bytes as they are, anything else with a buffer as a copy. */
+static int text_from(Text *text, PyObject *given, const char *what)
+{
+    if (PyBytes_CheckExact(given)) {
+        text->owner = Py_NewRef(given);
+    } else {
+        PyObject *view = PyMemoryView_FromObject(given);
+        if (!view) {
+            text->owner = NULL;
+            if (!PyErr_ExceptionMatches(PyExc_TypeError))
+                return -1;
+            PyErr_Clear();
+            bool key = *what == 'k';
+            if (PyUnicode_Check(given))
+                raise_type(key ? "key must be bytes-like, not %S: encode it first"
+                               : "value must be bytes-like, not %S: encode it first",
+                           given);
+            else
+                raise_type(key ? "key must be bytes-like, not %S" : "value must be bytes-like, not %S",
+                           given);
+            return -1;
+        }
+        text->owner = PyBytes_FromObject(view);
+        Py_DECREF(view);
+        if (!text->owner)
+            return -1;
+    }
+    char *bytes;
+    if (PyBytes_AsStringAndSize(text->owner, &bytes, &text->len) < 0) {
+        text_clear(text);
+        return -1;
+    }
+    text->bytes = bytes;
+    return 0;
+}
+
+static int key_from(TableObject *self, Text *key, PyObject *given)
+{
+    if (text_from(key, given, "key") < 0)
+        return -1;
+    if (key->len > 0 && key->len <= self->max_key)
+        return 0;
+    if (key->len == 0) {
+        PyErr_Format(names.invalid_key_error, "the key is empty: expected 1 to %zd bytes",
+                     self->max_key);
+    } else {
+        PyObject *clipped = PyObject_CallFunctionObjArgs(names.shown, key->owner, NULL);
+        if (clipped)
+            PyErr_Format(names.invalid_key_error, "the key has %zd bytes: expected 1 to %zd: %S",
+                         key->len, self->max_key, clipped);
+        Py_XDECREF(clipped);
+    }
+    text_clear(key);
+    return -1;
+}
+
+static int value_from(TableObject *self, Text *value, PyObject *given)
+{
+    if (text_from(value, given, "value") < 0)
+        return -1;
+    if (value->len <= self->max_value)
+        return 0;
+    PyErr_Format(names.too_large_error, "the value has %zd bytes: expected at most %zd", value->len,
+                 self->max_value);
+    text_clear(value);
+    return -1;
+}
+
+static int pair_from(TableObject *self, Text *key, PyObject *k, Text *value, PyObject *v)
+{
+    if (key_from(self, key, k) < 0)
+        return -1;
+    if (value_from(self, value, v) < 0) {
+        text_clear(key);
+        return -1;
+    }
+    return 0;
+}
+
+static bool is_number(PyObject *given)
+{
+    return (PyFloat_Check(given) || PyLong_Check(given)) && !PyBool_Check(given);
+}
+
+static bool is_int(PyObject *given)
+{
+    return PyLong_Check(given) && !PyBool_Check(given);
+}
+
+/* Seconds as a double; an int too large for one becomes a number that is out of range
+   like itself. */
+static int seconds_from(double *seconds, PyObject *given, const char *name)
+{
+    if (!is_number(given)) {
+        PyObject *type = type_name(given);
+        if (type)
+            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %S", name, type);
+        Py_XDECREF(type);
+        return -1;
+    }
+    *seconds = PyFloat_AsDouble(given);
+    if (*seconds == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return -1;
+        PyErr_Clear();
+        *seconds = -1.0;
+    }
+    return 0;
+}
+
+static int span_from(int64_t *span, PyObject *given, const char *name)
+{
+    double seconds;
+    if (seconds_from(&seconds, given, name) < 0)
+        return -1;
+    if (isinf(seconds) && seconds > 0) {
+        *span = DKV_NEVER;
+        return 0;
+    }
+    if (!(seconds > 0 && seconds <= TTL_CEILING)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s is %R: expected seconds above 0, at most 1e10, or infinity for never", name,
+                     given);
+        return -1;
+    }
+    *span = (int64_t)(seconds * 1e6 + 0.5);
+    if (*span < 1)
+        *span = 1;
+    return 0;
+}
+
+static int epoch_from(int64_t *epoch, PyObject *given)
+{
+    double seconds;
+    if (seconds_from(&seconds, given, "expire_at") < 0)
+        return -1;
+    if (isinf(seconds) && seconds > 0) {
+        *epoch = DKV_NEVER;
+        return 0;
+    }
+    if (!(seconds >= 0 && seconds <= EPOCH_CEILING)) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "expire_at is %R: expected seconds since 1970, at most 1e11, or infinity for never",
+            given);
+        return -1;
+    }
+    *epoch = (int64_t)(seconds * 1e6 + 0.5);
+    return 0;
+}
+
+static int version_from(uint64_t *version, PyObject *given)
+{
+    if (!is_int(given)) {
+        raise_type("if_version must be an int, not %S", given);
+        return -1;
+    }
+    long long number = PyLong_AsLongLong(given);
+    if (number == -1 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return -1;
+        PyErr_Clear();
+        number = 0;
+    }
+    if (number < 1) {
+        PyErr_Format(PyExc_ValueError, "if_version is %R: expected a version that set or entry gave",
+                     given);
+        return -1;
+    }
+    *version = (uint64_t)number;
+    return 0;
+}
+
+/* When a write's entry expires, from what was asked for. */
+typedef struct {
+    int64_t span;  /* 0 for not given */
+    int64_t epoch; /* -1 for not given */
+} Expiry;
+
+static const Expiry DEFAULT_EXPIRY = {0, -1};
+
+static int64_t deadline_of(const TableObject *self, Expiry expiry)
+{
+    if (expiry.epoch == DKV_NEVER)
+        return DKV_NEVER;
+    if (expiry.epoch >= 0) {
+        int64_t deadline = dkv_now(self->table) + expiry.epoch - dkv_wall(self->table);
+        return deadline < 1 ? 1 : deadline;
+    }
+    int64_t span = expiry.span ? expiry.span : self->default_span;
+    return span == DKV_NEVER ? DKV_NEVER : dkv_now(self->table) + span;
+}
+
+/* Keyword arguments of a METH_FASTCALL function: fill `slots` by name. */
+static int keywords(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                    const char *const *known, PyObject **slots)
+{
+    Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyTuple_GetItem(kwnames, i);
+        size_t k = 0;
+        while (known[k] && PyUnicode_CompareWithASCIIString(name, known[k]) != 0)
+            k++;
+        if (!known[k]) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
+                         name);
+            return -1;
+        }
+        if (slots[k]) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", function,
+                         name);
+            return -1;
+        }
+        slots[k] = args[nargs + i];
+    }
+    return 0;
+}
+
+static int positional(const char *function, Py_ssize_t given, Py_ssize_t least, Py_ssize_t most)
+{
+    if (given >= least && given <= most)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd to %zd positional arguments but %zd were given",
+                 function, least, most, given);
+    return -1;
+}
+
+static bool given(PyObject *argument)
+{
+    return argument && argument != Py_None;
+}

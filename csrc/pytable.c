@@ -1,0 +1,220 @@
+/*
+ * The CPython door: the type dumbkv._native.Table over table.h.
+ *
+ * A call through cffi gives up the GIL and takes it back, which costs more than a
+ * lookup; a method of a C type does not. So single keys, and lists of them, come in
+ * here, and work on the whole table goes through cffi to the same functions.
+ *
+ * This file is compiled into the module that cffi generates and keeps to the limited
+ * API of CPython 3.10, so that one build serves all later versions. Its methods are
+ * those of dumbkv._table.Table, to the letter of each message; read there what they
+ * mean.
+ *
+ * While a hold is open its shard is locked, and another thread may wait for it with
+ * the GIL in hand. Between dkv_acquire and dkv_release nothing may therefore run
+ * Python code or give up the GIL: only bytes and ints are made there, which never
+ * start the garbage collector.
+ */
+#include "pyargs.h"
+#include "pyread.h"
+#include "pywrite.h"
+
+/* The whole table, as far as it makes Python objects */
+
+static int append_key(void *list, const uint8_t *key, size_t key_len)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)key, (Py_ssize_t)key_len);
+    int rc = bytes ? PyList_Append(list, bytes) : -1;
+    Py_XDECREF(bytes);
+    return rc ? 1 : 0;
+}
+
+/* Whole shards, until there are enough keys to be worth the call. */
+static PyObject *Table_keys(PyObject *self, PyObject *arg)
+{
+    enum { ENOUGH = 1024 };
+    size_t shard = PyLong_AsSize_t(arg);
+    if (shard == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    PyObject *list = PyList_New(0);
+    int rc = list ? 0 : 1;
+    while (rc == 0 && shard < DKV_SHARDS && PyList_Size(list) < ENOUGH)
+        rc = dkv_walk(((TableObject *)self)->table, shard++, append_key, list);
+    PyObject *result = NULL;
+    if (rc < 0)
+        raise_code(rc);
+    else if (rc == 0)
+        result = Py_BuildValue("(On)", list, (Py_ssize_t)(shard % DKV_SHARDS));
+    Py_XDECREF(list);
+    return result;
+}
+
+static PyObject *Table_handle(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromVoidPtr(((TableObject *)self)->table);
+}
+
+static PyObject *Table_set_clock(PyObject *self, PyObject *args)
+{
+    long long monotonic, wall;
+    if (!PyArg_ParseTuple(args, "LL:_set_clock", &monotonic, &wall))
+        return NULL;
+    dkv_set_clock(((TableObject *)self)->table, monotonic, wall);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *Table_closed(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(dkv_closed(((TableObject *)self)->table));
+}
+
+/* The type */
+
+static int limit_from(Py_ssize_t *limit, PyObject *given, const char *name, long long least,
+                      long long most)
+{
+    if (!is_int(given)) {
+        PyObject *type = type_name(given);
+        if (type)
+            PyErr_Format(PyExc_TypeError, "%s must be an int, not %S", name, type);
+        Py_XDECREF(type);
+        return -1;
+    }
+    int overflow;
+    long long number = PyLong_AsLongLongAndOverflow(given, &overflow);
+    if (overflow || number < least || number > most) {
+        PyErr_Format(PyExc_ValueError, "%s is out of range: expected %lld to %lld", name, least,
+                     most);
+        return -1;
+    }
+    *limit = (Py_ssize_t)number;
+    return 0;
+}
+
+static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *known[] = {"max_key", "max_value", "default_ttl", NULL};
+    PyObject *max_key = NULL, *max_value = NULL, *default_ttl = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOO:Table", known, &max_key, &max_value,
+                                     &default_ttl))
+        return NULL;
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    TableObject *self = (TableObject *)alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->max_key = 1024;
+    self->max_value = 16 * 1024 * 1024;
+    self->default_span = DKV_NEVER;
+    if ((max_key && limit_from(&self->max_key, max_key, "max_key", 1, DKV_KEY_CEILING) < 0) ||
+        (max_value &&
+         limit_from(&self->max_value, max_value, "max_value", 0, DKV_VALUE_CEILING) < 0) ||
+        (given(default_ttl) && span_from(&self->default_span, default_ttl, "default_ttl") < 0)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->table = dkv_new();
+    if (!self->table) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static void Table_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    dkv_free(((TableObject *)self)->table);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+#define FAST(name) {#name, (PyCFunction)(void (*)(void))Table_##name, METH_FASTCALL | METH_KEYWORDS, NULL}
+
+static PyMethodDef Table_methods[] = {
+    FAST(get),
+    FAST(set),
+    FAST(add),
+    FAST(setdefault),
+    FAST(incr),
+    FAST(decr),
+    FAST(touch),
+    FAST(delete),
+    FAST(pop),
+    {"update", (PyCFunction)(void (*)(void))Table_update, METH_FASTCALL, NULL},
+    {"entry", Table_entry, METH_O, NULL},
+    {"ttl", Table_ttl, METH_O, NULL},
+    {"persist", Table_persist, METH_O, NULL},
+    {"popitem", Table_popitem, METH_NOARGS, NULL},
+    {"_keys", Table_keys, METH_O, NULL},
+    {"_handle", Table_handle, METH_NOARGS, NULL},
+    {"_set_clock", Table_set_clock, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef Table_getset[] = {
+    {"closed", Table_closed, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef Table_members[] = {
+    {"max_key", T_PYSSIZET, offsetof(TableObject, max_key), READONLY, NULL},
+    {"max_value", T_PYSSIZET, offsetof(TableObject, max_value), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot Table_slots[] = {
+    {Py_tp_new, (void *)Table_new},
+    {Py_tp_dealloc, (void *)Table_dealloc},
+    {Py_tp_methods, Table_methods},
+    {Py_tp_getset, Table_getset},
+    {Py_tp_members, Table_members},
+    {Py_mp_length, (void *)Table_len},
+    {Py_mp_subscript, (void *)Table_getitem},
+    {Py_mp_ass_subscript, (void *)Table_setitem},
+    {Py_sq_contains, (void *)Table_contains},
+    {0, NULL},
+};
+
+static PyType_Spec Table_spec = {
+    .name = "dumbkv._native.Table",
+    .basicsize = sizeof(TableObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = Table_slots,
+};
+
+static PyObject *imported(const char *module, const char *name)
+{
+    PyObject *from = PyImport_ImportModule(module);
+    PyObject *object = from ? PyObject_GetAttrString(from, name) : NULL;
+    Py_XDECREF(from);
+    return object;
+}
+
+static int install(void)
+{
+    names.entry_type = imported("dumbkv._entry", "Entry");
+    names.closed_error = imported("dumbkv.errors", "ClosedError");
+    names.invalid_key_error = imported("dumbkv.errors", "InvalidKeyError");
+    names.too_large_error = imported("dumbkv.errors", "TooLargeError");
+    names.not_an_integer_error = imported("dumbkv.errors", "NotAnIntegerError");
+    names.shown = imported("dumbkv.errors", "shown");
+    if (!names.entry_type || !names.closed_error || !names.invalid_key_error ||
+        !names.too_large_error || !names.not_an_integer_error || !names.shown)
+        return -1;
+    PyObject *type = PyType_FromSpec(&Table_spec);
+    PyObject *module = type ? PyImport_AddModule("dumbkv._native") : NULL; /* borrowed */
+    int rc = module ? PyObject_SetAttrString(module, "Table", type) : -1;
+    Py_XDECREF(type);
+    return rc;
+}
+
+int dkv_install(void)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    int rc = install();
+    if (rc < 0)
+        PyErr_Print();
+    PyGILState_Release(state);
+    return rc;
+}

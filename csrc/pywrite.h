@@ -1,0 +1,499 @@
+/*
+ * The methods of dumbkv._native.Table that write or remove. Part of pytable.c.
+ */
+
+/* What `set` was asked for. */
+typedef struct {
+    Expiry expiry;
+    bool keep_ttl, nx, xx;
+    uint64_t if_version; /* 0 for not given */
+} How;
+
+/* Write under the conditions: 1 and the version, 0 when one failed, or -1 with the
+   exception set. */
+static int write_pair(TableObject *self, const Text *key, const Text *value, const How *how,
+                      uint64_t *version)
+{
+    dkv_hold hold;
+    int64_t deadline = deadline_of(self, how->expiry);
+    int found = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+    int rc = found < 0 ? found : 0;
+    bool wanted = false;
+    if (rc == 0) {
+        wanted = !(how->nx && found) && !(how->xx && !found) &&
+                 !(how->if_version && hold.version != how->if_version);
+        if (wanted)
+            rc = dkv_put(&hold, value->bytes, (size_t)value->len,
+                         how->keep_ttl && found ? hold.deadline : deadline);
+        *version = hold.version;
+        dkv_release(&hold);
+    }
+    if (rc < 0) {
+        raise_code(rc);
+        return -1;
+    }
+    return wanted;
+}
+
+static int Table_setitem(PyObject *self, PyObject *k, PyObject *v)
+{
+    TableObject *table = (TableObject *)self;
+    How how = {.expiry = DEFAULT_EXPIRY};
+    Text key, value;
+    uint64_t version;
+    if (!v) {
+        if (key_from(table, &key, k) < 0)
+            return -1;
+        dkv_hold hold;
+        int found = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
+        text_clear(&key);
+        if (found < 0) {
+            raise_code(found);
+            return -1;
+        }
+        if (found)
+            dkv_drop(&hold);
+        dkv_release(&hold);
+        if (!found)
+            missing(k);
+        return found ? 0 : -1;
+    }
+    if (pair_from(table, &key, k, &value, v) < 0)
+        return -1;
+    int rc = write_pair(table, &key, &value, &how, &version);
+    text_clear(&key);
+    text_clear(&value);
+    return rc < 0 ? -1 : 0;
+}
+
+/* The options of `set` and `add` in the order of their names. */
+enum { KEY, VALUE, TTL, EXPIRE_AT, KEEP_TTL, NX, XX, IF_VERSION, OPTIONS };
+
+static int truth(PyObject *argument)
+{
+    return argument ? PyObject_IsTrue(argument) : 0;
+}
+
+static int how_from(How *how, PyObject *const *slots)
+{
+    int keep_ttl = truth(slots[KEEP_TTL]), nx = truth(slots[NX]), xx = truth(slots[XX]);
+    if (keep_ttl < 0 || nx < 0 || xx < 0)
+        return -1;
+    *how = (How){.expiry = DEFAULT_EXPIRY, .keep_ttl = keep_ttl, .nx = nx, .xx = xx};
+    if (given(slots[TTL]) + given(slots[EXPIRE_AT]) + keep_ttl > 1) {
+        PyErr_SetString(PyExc_ValueError, "expected at most one of ttl, expire_at and keep_ttl");
+        return -1;
+    }
+    if (given(slots[TTL]) && span_from(&how->expiry.span, slots[TTL], "ttl") < 0)
+        return -1;
+    if (given(slots[EXPIRE_AT]) && epoch_from(&how->expiry.epoch, slots[EXPIRE_AT]) < 0)
+        return -1;
+    if (nx && (xx || given(slots[IF_VERSION]))) {
+        PyErr_SetString(PyExc_ValueError,
+                        "nx writes only absent keys: expected no xx or if_version beside it");
+        return -1;
+    }
+    return given(slots[IF_VERSION]) ? version_from(&how->if_version, slots[IF_VERSION]) : 0;
+}
+
+static PyObject *set_with(PyObject *self, PyObject *const *slots)
+{
+    TableObject *table = (TableObject *)self;
+    Text key, value;
+    How how;
+    uint64_t version;
+    if (pair_from(table, &key, slots[KEY], &value, slots[VALUE]) < 0)
+        return NULL;
+    int done = how_from(&how, slots) < 0 ? -1 : write_pair(table, &key, &value, &how, &version);
+    text_clear(&key);
+    text_clear(&value);
+    if (done < 0)
+        return NULL;
+    return done ? PyLong_FromUnsignedLongLong(version) : Py_NewRef(Py_None);
+}
+
+static int pair_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames, const char *const *known, PyObject **slots)
+{
+    if (positional(function, nargs, kwnames ? 0 : 2, 2) < 0)
+        return -1;
+    slots[KEY] = nargs > 0 ? args[0] : NULL;
+    slots[VALUE] = nargs > 1 ? args[1] : NULL;
+    if (kwnames && keywords(function, args, nargs, kwnames, known, slots) < 0)
+        return -1;
+    if (!slots[KEY] || !slots[VALUE]) {
+        PyErr_Format(PyExc_TypeError, "%s() missing its argument '%s'", function,
+                     known[slots[KEY] ? VALUE : KEY]);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *Table_set(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    static const char *const known[] = {"key",      "value", "ttl", "expire_at",
+                                        "keep_ttl", "nx",    "xx",  "if_version", NULL};
+    PyObject *slots[OPTIONS] = {NULL};
+    if (pair_arguments("set", args, nargs, kwnames, known, slots) < 0)
+        return NULL;
+    return set_with(self, slots);
+}
+
+static PyObject *Table_add(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    static const char *const known[] = {"key", "value", "ttl", "expire_at", NULL};
+    PyObject *slots[OPTIONS] = {NULL};
+    if (pair_arguments("add", args, nargs, kwnames, known, slots) < 0)
+        return NULL;
+    slots[NX] = Py_True;
+    return set_with(self, slots);
+}
+
+static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    static const char *const known[] = {"key", "default", NULL};
+    TableObject *table = (TableObject *)self;
+    PyObject *slots[2] = {NULL};
+    Text key, value;
+    dkv_hold hold;
+    if (pair_arguments("setdefault", args, nargs, kwnames, known, slots) < 0 ||
+        pair_from(table, &key, slots[KEY], &value, slots[VALUE]) < 0)
+        return NULL;
+    int64_t deadline = deadline_of(table, DEFAULT_EXPIRY);
+    int rc = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
+    PyObject *result = NULL;
+    if (rc >= 0) {
+        if (rc == 0)
+            rc = dkv_put(&hold, value.bytes, (size_t)value.len, deadline);
+        else
+            result = value_of(&hold);
+        dkv_release(&hold);
+        if (rc == 0)
+            result = Py_NewRef(value.owner);
+    }
+    if (rc < 0)
+        raise_code(rc);
+    text_clear(&key);
+    text_clear(&value);
+    return result;
+}
+
+/* The pairs of a mapping or an iterable of pairs, as a list of its own. */
+static PyObject *listed(PyObject *other)
+{
+    PyObject *items = NULL;
+    PyObject *method = PyObject_GetAttrString(other, "items");
+    if (method) {
+        items = PyObject_CallFunctionObjArgs(method, NULL);
+        Py_DECREF(method);
+        if (!items)
+            return NULL;
+    } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        items = Py_NewRef(other);
+    } else {
+        return NULL;
+    }
+    PyObject *list = PySequence_List(items);
+    Py_DECREF(items);
+    return list;
+}
+
+static int update_pair(TableObject *self, PyObject *item, Py_ssize_t index, Text *key, Text *value)
+{
+    if (!(PyTuple_Check(item) || PyList_Check(item)) || PySequence_Size(item) != 2) {
+        PyErr_Format(PyExc_TypeError, "update: element %zd must be a (key, value) pair", index);
+        return -1;
+    }
+    PyObject *k = PySequence_GetItem(item, 0);
+    PyObject *v = PySequence_GetItem(item, 1);
+    int rc = k && v ? pair_from(self, key, k, value, v) : -1;
+    Py_XDECREF(k);
+    Py_XDECREF(v);
+    return rc;
+}
+
+static PyObject *update_from(TableObject *self, PyObject *list)
+{
+    Py_ssize_t n = PyList_Size(list), taken = 0;
+    Text *texts = PyMem_Calloc((size_t)n + 1, 2 * sizeof *texts);
+    dkv_pair *pairs = PyMem_Calloc((size_t)n + 1, sizeof *pairs);
+    if (!texts || !pairs) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (; taken < n; taken++) {
+        Text *key = &texts[2 * taken], *value = key + 1;
+        if (update_pair(self, PyList_GetItem(list, taken), taken, key, value) < 0)
+            goto done;
+        pairs[taken] = (dkv_pair){.key = (const uint8_t *)key->bytes,
+                                  .key_len = (size_t)key->len,
+                                  .value = (const uint8_t *)value->bytes,
+                                  .value_len = (size_t)value->len};
+    }
+    int rc = dkv_put_many(self->table, pairs, (size_t)n, deadline_of(self, DEFAULT_EXPIRY));
+    if (rc < 0)
+        raise_code(rc);
+done:
+    for (Py_ssize_t i = 0; i < 2 * taken; i++)
+        text_clear(&texts[i]);
+    PyMem_Free(texts);
+    PyMem_Free(pairs);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *Table_update(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (positional("update", nargs, 0, 1) < 0)
+        return NULL;
+    PyObject *list = nargs ? listed(args[0]) : PyList_New(0);
+    if (!list)
+        return NULL;
+    PyObject *result = update_from((TableObject *)self, list);
+    Py_DECREF(list);
+    return result;
+}
+
+/* A canonical decimal 64-bit integer: whether it is one. */
+static bool integer_from(int64_t *number, const uint8_t *digits, size_t n)
+{
+    bool negative = n && digits[0] == '-';
+    size_t i = negative;
+    uint64_t magnitude = 0;
+    if (n - i < 1 || n - i > 19 || (digits[i] == '0' && n != 1))
+        return false;
+    for (; i < n; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return false;
+        magnitude = magnitude * 10 + (uint64_t)(digits[i] - '0');
+    }
+    if (magnitude > (uint64_t)INT64_MAX + negative)
+        return false;
+    *number = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+    return true;
+}
+
+enum { SUM_DONE = 0, SUM_NOT_AN_INTEGER = 1, SUM_TOO_LARGE = 2 };
+
+/* Add in place: one of the above or a code; `*bad` is what was no integer. */
+static int add_to(dkv_hold *hold, int64_t by, int64_t deadline, int64_t *sum, PyObject **bad)
+{
+    int64_t before = 0;
+    char digits[24];
+    if (hold->value && !integer_from(&before, hold->value, hold->value_len)) {
+        *bad = value_of(hold);
+        return SUM_NOT_AN_INTEGER;
+    }
+    if (__builtin_add_overflow(before, by, sum))
+        return SUM_TOO_LARGE;
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)*sum);
+    return dkv_put(hold, digits, (size_t)n, hold->value ? hold->deadline : deadline);
+}
+
+static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry expiry)
+{
+    dkv_hold hold;
+    int64_t sum = 0;
+    PyObject *bad = NULL;
+    int64_t deadline = deadline_of(self, expiry);
+    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+    if (rc >= 0) {
+        rc = add_to(&hold, by, deadline, &sum, &bad);
+        dkv_release(&hold);
+    }
+    if (rc == SUM_DONE)
+        return PyLong_FromLongLong(sum);
+    if (rc < 0)
+        return raise_code(rc);
+    if (rc == SUM_TOO_LARGE)
+        raise_about(PyExc_OverflowError, "the sum at key %S does not fit a signed 64-bit integer",
+                    key->owner, NULL);
+    else if (bad)
+        raise_about(names.not_an_integer_error,
+                    "the value at key %S is not a decimal 64-bit integer: %S", key->owner, bad);
+    Py_XDECREF(bad);
+    return NULL;
+}
+
+static PyObject *sum_with(PyObject *self, const char *function, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames, bool negate)
+{
+    static const char *const known[] = {"key", "by", "ttl", NULL};
+    PyObject *slots[3] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL, NULL};
+    Text key;
+    Expiry expiry = DEFAULT_EXPIRY;
+    int overflow = 0;
+    long long by = 1;
+    if (positional(function, nargs, kwnames ? 0 : 1, 2) < 0 ||
+        (kwnames && keywords(function, args, nargs, kwnames, known, slots) < 0))
+        return NULL;
+    if (!slots[0]) {
+        PyErr_Format(PyExc_TypeError, "%s() missing its argument 'key'", function);
+        return NULL;
+    }
+    if (key_from((TableObject *)self, &key, slots[0]) < 0)
+        return NULL;
+    PyObject *result = NULL;
+    if (slots[1] && !is_int(slots[1])) {
+        raise_type("by must be an int, not %S", slots[1]);
+        goto done;
+    }
+    if (slots[1])
+        by = PyLong_AsLongLongAndOverflow(slots[1], &overflow);
+    if (overflow || (negate && __builtin_sub_overflow(0, by, &by))) {
+        PyErr_SetString(PyExc_OverflowError, "by does not fit a signed 64-bit integer");
+        goto done;
+    }
+    if (given(slots[2]) && span_from(&expiry.span, slots[2], "ttl") < 0)
+        goto done;
+    result = add_up((TableObject *)self, &key, by, expiry);
+done:
+    text_clear(&key);
+    return result;
+}
+
+static PyObject *Table_incr(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    return sum_with(self, "incr", args, nargs, kwnames, false);
+}
+
+static PyObject *Table_decr(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    return sum_with(self, "decr", args, nargs, kwnames, true);
+}
+
+/* Give a key another deadline if it is there and `only_timed` does not forbid it. */
+static PyObject *expire(TableObject *self, Text *key, int64_t deadline, bool only_timed)
+{
+    dkv_hold hold;
+    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+    bool change = rc > 0 && !(only_timed && hold.deadline == DKV_NEVER);
+    if (rc >= 0) {
+        rc = change ? dkv_expire(&hold, deadline) : 0;
+        dkv_release(&hold);
+    }
+    text_clear(key);
+    return rc < 0 ? raise_code(rc) : PyBool_FromLong(change);
+}
+
+static PyObject *Table_touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    static const char *const known[] = {"key", "ttl", "expire_at", NULL};
+    PyObject *slots[3] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL, NULL};
+    Text key;
+    Expiry expiry = DEFAULT_EXPIRY;
+    if (positional("touch", nargs, kwnames ? 0 : 1, 2) < 0 ||
+        (kwnames && keywords("touch", args, nargs, kwnames, known, slots) < 0))
+        return NULL;
+    if (!slots[0]) {
+        PyErr_SetString(PyExc_TypeError, "touch() missing its argument 'key'");
+        return NULL;
+    }
+    if (key_from((TableObject *)self, &key, slots[0]) < 0)
+        return NULL;
+    if (given(slots[1]) == given(slots[2]))
+        PyErr_SetString(PyExc_ValueError, "touch needs either ttl or expire_at");
+    else if (given(slots[1]) ? span_from(&expiry.span, slots[1], "ttl") == 0
+                             : epoch_from(&expiry.epoch, slots[2]) == 0)
+        return expire((TableObject *)self, &key, deadline_of((TableObject *)self, expiry), false);
+    text_clear(&key);
+    return NULL;
+}
+
+static PyObject *Table_persist(PyObject *self, PyObject *arg)
+{
+    Text key;
+    if (key_from((TableObject *)self, &key, arg) < 0)
+        return NULL;
+    return expire((TableObject *)self, &key, DKV_NEVER, true);
+}
+
+/* Removing */
+
+static PyObject *Table_delete(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    static const char *const known[] = {"key", "if_version", NULL};
+    PyObject *slots[2] = {nargs > 0 ? args[0] : NULL, NULL};
+    Text key;
+    dkv_hold hold;
+    uint64_t version = 0;
+    if (positional("delete", nargs, kwnames ? 0 : 1, 1) < 0 ||
+        (kwnames && keywords("delete", args, nargs, kwnames, known, slots) < 0))
+        return NULL;
+    if (!slots[0]) {
+        PyErr_SetString(PyExc_TypeError, "delete() missing its argument 'key'");
+        return NULL;
+    }
+    if (key_from((TableObject *)self, &key, slots[0]) < 0)
+        return NULL;
+    if (given(slots[1]) && version_from(&version, slots[1]) < 0) {
+        text_clear(&key);
+        return NULL;
+    }
+    int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
+    text_clear(&key);
+    if (found < 0)
+        return raise_code(found);
+    bool wanted = found && !(version && hold.version != version);
+    if (wanted)
+        dkv_drop(&hold);
+    dkv_release(&hold);
+    return PyBool_FromLong(wanted);
+}
+
+static PyObject *Table_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    static const char *const known[] = {"key", "default", NULL};
+    PyObject *slots[2] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL};
+    Text key;
+    dkv_hold hold;
+    if (positional("pop", nargs, kwnames ? 0 : 1, 2) < 0 ||
+        (kwnames && keywords("pop", args, nargs, kwnames, known, slots) < 0))
+        return NULL;
+    if (!slots[0]) {
+        PyErr_SetString(PyExc_TypeError, "pop() missing its argument 'key'");
+        return NULL;
+    }
+    if (key_from((TableObject *)self, &key, slots[0]) < 0)
+        return NULL;
+    int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
+    text_clear(&key);
+    if (found < 0)
+        return raise_code(found);
+    PyObject *value = found ? value_of(&hold) : NULL;
+    if (value)
+        dkv_drop(&hold);
+    dkv_release(&hold);
+    if (found)
+        return value;
+    return slots[1] ? Py_NewRef(slots[1]) : missing(slots[0]);
+}
+
+static PyObject *Table_popitem(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    dkv_hold hold;
+    int found = dkv_acquire_any(((TableObject *)self)->table, &hold);
+    if (found < 0)
+        return raise_code(found);
+    if (!found) {
+        PyErr_SetString(PyExc_KeyError, "popitem(): the store is empty");
+        return NULL;
+    }
+    PyObject *key = PyBytes_FromStringAndSize((const char *)hold.key, (Py_ssize_t)hold.key_len);
+    PyObject *value = key ? value_of(&hold) : NULL;
+    if (value)
+        dkv_drop(&hold);
+    dkv_release(&hold);
+    PyObject *pair = value ? PyTuple_Pack(2, key, value) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}

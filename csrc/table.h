@@ -1,0 +1,153 @@
+/*
+ * The hash table of DumbKV: bytes to bytes, sharded, with versions and expiry.
+ *
+ * This header is the manual. It knows nothing of Python; pytable.c makes a Python
+ * type of it, and the part between the two markers below is also what Python calls
+ * through cffi, without the GIL, for work on the table as a whole.
+ *
+ * Keys. A key is 1..max_key bytes and belongs to one of DKV_SHARDS shards for good,
+ * chosen by a keyed hash (SipHash-1-3; the 128-bit secret comes from the system for
+ * each table, or from the environment variable DUMBKV_HASH_SEED, for tests only).
+ *
+ * Locks. Each shard has its own. A function that takes a dkv_hold returns with the
+ * shard of that key locked and says so; dkv_release unlocks it. Hold one at a time,
+ * briefly, and call nothing that could wait. All other functions lock and unlock by
+ * themselves.
+ *
+ * Time. Deadlines are microseconds of the monotonic clock, DKV_NEVER for none. From
+ * its deadline on an entry is absent to every function; whichever meets it removes
+ * it. Versions are max(last + 1, wall clock in microseconds), of the whole table.
+ *
+ * Results. >= 0 is an answer, < 0 one of the codes. After a code the table is as it
+ * was before the call.
+ */
+#ifndef DKV_TABLE_H
+#define DKV_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
+
+#define DKV_NEVER INT64_MAX
+#define DKV_KEY_CEILING UINT16_MAX
+#define DKV_VALUE_CEILING UINT32_MAX
+
+/* cdef begin */
+
+/* Codes. */
+#define DKV_ENOMEM -1  /* an allocation failed */
+#define DKV_ECLOSED -2 /* the table was closed */
+#define DKV_ECORRUPT -3 /* dkv_check found an invariant broken */
+
+typedef struct dkv_table dkv_table;
+
+typedef struct {
+    uint64_t entries;    /* keys there now */
+    uint64_t data_bytes; /* bytes of those keys and their values */
+    uint64_t hits;       /* dkv_read that found its key */
+    uint64_t misses;     /* and that did not */
+    uint64_t sets;       /* values written */
+    uint64_t deletes;    /* entries removed by a caller */
+    uint64_t expired;    /* entries removed because their deadline had passed */
+} dkv_counts;
+
+/* Remove every entry, at once for all who look on. The memory goes back after the
+   locks are let go. O(n). */
+int dkv_clear(dkv_table *t);
+
+/* Remove expired entries, one shard's lock at a time: how many, or a code. A shard in
+   which nothing can have expired costs nothing. */
+int64_t dkv_sweep(dkv_table *t);
+
+/* Sum the counters over the shards, after a sweep of what has expired. */
+int dkv_count(dkv_table *t, dkv_counts *out);
+
+/* Remove everything; every later call answers DKV_ECLOSED, except this one. */
+void dkv_close(dkv_table *t);
+
+/* Walk every slot and hold every invariant against it: 0, or DKV_ECORRUPT with a
+   sentence in `why`. O(n), one shard's lock at a time. */
+int dkv_check(dkv_table *t, char *why, size_t size);
+
+/* Give the table's Python type to the module dumbkv._native: 0, or -1 with the
+   exception printed. Once, at import. */
+int dkv_install(void);
+
+/* cdef end */
+
+typedef struct dkv_entry dkv_entry;
+typedef struct dkv_shard dkv_shard;
+
+/* What a hold knows of its key. The pointers stay good until dkv_put, dkv_drop or
+   dkv_release. */
+typedef struct {
+    dkv_table *table;
+    dkv_shard *shard; /* locked */
+    const uint8_t *key;
+    size_t key_len;
+    const uint8_t *value; /* NULL when the key is absent */
+    size_t value_len;
+    uint64_t version;
+    int64_t deadline;
+    uint64_t hash;
+    dkv_entry *entry;
+    size_t slot;
+} dkv_hold;
+
+/* One pair for dkv_put_many. */
+typedef struct {
+    const uint8_t *key;
+    size_t key_len;
+    const uint8_t *value;
+    size_t value_len;
+    dkv_entry *entry; /* for dkv_put_many's own use */
+    uint64_t hash;
+} dkv_pair;
+
+/* A new empty table, or NULL when memory or randomness could not be had. */
+dkv_table *dkv_new(void);
+
+/* Free the table and all it holds. Nobody may be inside a call. */
+void dkv_free(dkv_table *t);
+
+bool dkv_closed(const dkv_table *t);
+
+/* Stop both clocks at these microseconds. For tests. */
+void dkv_set_clock(dkv_table *t, int64_t monotonic, int64_t wall);
+int64_t dkv_now(const dkv_table *t);
+int64_t dkv_wall(const dkv_table *t);
+
+/* Find a key to change it: 1 there, 0 absent, both with its shard locked; or a code,
+   with nothing locked. `key` has to outlive the hold. */
+int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h);
+
+/* The same, counted as a hit or a miss. */
+int dkv_read(dkv_table *t, const void *key, size_t key_len, dkv_hold *h);
+
+/* Find some key, as dkv_acquire; 0, with nothing locked, when the table is empty. */
+int dkv_acquire_any(dkv_table *t, dkv_hold *h);
+
+/* Write a value under the held key, there or not, with this deadline; the hold then
+   shows the new entry. O(1), and once in a while O(n / DKV_SHARDS) to grow. */
+int dkv_put(dkv_hold *h, const void *value, size_t value_len, int64_t deadline);
+
+/* Change the deadline of the held key, which is there. */
+int dkv_expire(dkv_hold *h, int64_t deadline);
+
+/* Remove the held key, which is there. */
+void dkv_drop(dkv_hold *h);
+
+void dkv_release(dkv_hold *h);
+
+/* Write every pair, in order, as one step for all who look on: all of them or, with a
+   code, none. */
+int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline);
+
+/* Call `each` with every entry of one shard, its lock held: 0, a code, or the first
+   answer of `each` that is not 0, at which it stops. */
+typedef int dkv_each(void *arg, const uint8_t *key, size_t key_len);
+int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg);
+
+#endif

@@ -1,0 +1,63 @@
+"""The C table, both its doors put together.
+
+Methods for single keys are those of the type in ``csrc/pytable.c``. Work on the table
+as a whole goes through cffi, which lets go of the GIL for it.
+"""
+
+from typing import Any
+
+from dumbkv import _native
+from dumbkv.errors import ClosedError
+
+_ffi, _lib = _native.ffi, _native.lib
+if _lib.dkv_install() != 0:
+    raise ImportError("the C table could not be installed")
+
+
+class Table(_native.Table):
+    """As :class:`dumbkv._table.Table`, in C."""
+
+    __slots__ = ()
+
+    def clear(self) -> None:
+        """Remove every key at once. O(n)."""
+        _answer(_lib.dkv_clear(self._pointer()))
+
+    def sweep(self) -> int:
+        """Clear away the remains of expired keys now; how many there were. O(n)."""
+        return _answer(_lib.dkv_sweep(self._pointer()))
+
+    def close(self) -> None:
+        """Give the memory back; every later call but `close` raises ClosedError."""
+        _lib.dkv_close(self._pointer())
+
+    def _counters(self) -> tuple[int, ...]:
+        """The fields of Stats, in order."""
+        counts = _ffi.new("dkv_counts *")
+        _answer(_lib.dkv_count(self._pointer(), counts))
+        return (
+            counts.entries,
+            counts.data_bytes,
+            counts.hits,
+            counts.misses,
+            counts.sets,
+            counts.deletes,
+            counts.expired,
+        )
+
+    def _check(self) -> None:
+        """Raise AssertionError unless every invariant of the table holds. O(n)."""
+        why = _ffi.new("char[]", 100)
+        broken = _lib.dkv_check(self._pointer(), why, len(why))
+        assert not broken, _ffi.string(why).decode()
+
+    def _pointer(self) -> Any:
+        return _ffi.cast("dkv_table *", self._handle())
+
+
+def _answer(code: int) -> int:
+    if code == _lib.DKV_ECLOSED:
+        raise ClosedError("the store is closed")
+    if code < 0:
+        raise MemoryError
+    return code

@@ -1,0 +1,11 @@
+"""The compiled module. Its type is held to the pure table by one suite of tests."""
+
+from typing import Any
+
+from dumbkv import _table
+
+ffi: Any
+lib: Any
+
+class Table(_table.Table):
+    def _handle(self) -> int: ...

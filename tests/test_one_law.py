@@ -1,0 +1,289 @@
+"""One machine drives the C table, the Python table and a plain model, and they agree.
+
+Clocks stand still unless the machine moves them, so versions and expiries are the same
+numbers everywhere. An operation's outcome is its result or its exception with the whole
+message; the model gives what results it can know, and the two tables must also agree
+word for word on every error.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+import dumbkv
+from tests.conftest import BACKENDS
+
+WALL = 1_700_000_000_000_000
+MONOTONIC = 5_000_000_000
+
+keys = st.one_of(
+    st.sampled_from([b"a", b"b", b"c", b"counter", b"\x00", b"k" * 24]),
+    st.binary(min_size=1, max_size=24),
+    st.builds(bytearray, st.just(b"a")),
+    st.builds(memoryview, st.just(b"b")),
+)
+values = st.one_of(
+    st.binary(max_size=40),
+    st.integers(-(2**63), 2**63 - 1).map(lambda n: b"%d" % n),
+    st.sampled_from([b"", b"0", b"-0", b"007", b"-", b"9223372036854775808", b" 1"]),
+    st.builds(bytearray, st.binary(max_size=8)),
+)
+bad_keys = st.sampled_from(["text", b"", b"x" * 25, None, 7, ["a"]])
+bad_values = st.sampled_from(["text", b"x" * 41, None, 7, [b"a"]])
+ttls = st.one_of(
+    st.none(),
+    st.floats(0.000001, 30),
+    st.integers(1, 30),
+    st.sampled_from([0, -1, float("nan"), float("inf"), -float("inf"), 1e11, 10**400, "5", True]),
+)
+epochs = st.one_of(
+    st.none(),
+    st.floats(WALL / 1e6 - 5, WALL / 1e6 + 60),
+    st.sampled_from([0, -1.0, float("nan"), float("inf"), 1e12, "now"]),
+)
+flags = st.booleans()
+
+
+def outcome(call: Callable[..., Any], *args: Any, **options: Any) -> tuple[str, Any]:
+    try:
+        return "gave", call(*args, **options)
+    except Exception as error:
+        return "raised", (type(error), str(error))
+
+
+class Law(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        options: dict[str, Any] = {"max_key": 24, "max_value": 40}
+        self.stores = [dumbkv.open(backend=b, **options) for b in BACKENDS]  # type: ignore[arg-type]  # names
+        self.model: dict[bytes, tuple[bytes, int | None]] = {}
+        self.now = 0
+        self.versions: list[int] = []
+        self.set_clocks()
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            store.close()
+
+    def set_clocks(self) -> None:
+        for store in self.stores:
+            store._set_clock(MONOTONIC + self.now, WALL + self.now)
+        self.model = {k: (v, d) for k, (v, d) in self.model.items() if d is None or d > self.now}
+
+    def all_agree(self, name: str, *args: Any, **options: Any) -> tuple[str, Any]:
+        outcomes = [outcome(getattr(store, name), *args, **options) for store in self.stores]
+        assert all(each == outcomes[0] for each in outcomes), outcomes
+        return outcomes[0]
+
+    def deadline(self, ttl: Any, expire_at: Any) -> int | None:
+        if ttl is not None:
+            return None if ttl == float("inf") else self.now + max(1, int(ttl * 1e6 + 0.5))
+        if expire_at is not None:
+            return None if expire_at == float("inf") else int(expire_at * 1e6 + 0.5) - WALL
+        return None
+
+    def write(self, key: Any, value: Any, deadline: int | None) -> None:
+        self.model[bytes(key)] = (bytes(value), deadline)
+        self.set_clocks()
+
+    @rule(seconds=st.floats(0, 40))
+    def time_passes(self, seconds: float) -> None:
+        self.now += int(seconds * 1e6)
+        self.set_clocks()
+
+    @rule(key=keys)
+    def reads(self, key: Any) -> None:
+        here = self.model.get(bytes(key))
+        value = here[0] if here else None
+        assert self.all_agree("get", key) == ("gave", value)
+        assert self.all_agree("get", key, b"other") == ("gave", value if here else b"other")
+        assert self.all_agree("__contains__", key) == ("gave", here is not None)
+        if here is None:
+            assert self.all_agree("__getitem__", key) == ("raised", (KeyError, repr(bytes(key))))
+            assert self.all_agree("ttl", key) == ("raised", (KeyError, repr(bytes(key))))
+            assert self.all_agree("entry", key) == ("gave", None)
+        else:
+            assert self.all_agree("__getitem__", key) == ("gave", value)
+            left = None if here[1] is None else (here[1] - self.now) / 1e6
+            assert self.all_agree("ttl", key) == ("gave", left)
+            entry = self.all_agree("entry", key)[1]
+            assert entry[:2] == (bytes(key), value)
+            assert entry.expires_at == (None if here[1] is None else (here[1] + WALL) / 1e6)
+
+    @rule(key=keys, value=values)
+    def setitem(self, key: Any, value: Any) -> None:
+        assert self.all_agree("__setitem__", key, value) == ("gave", None)
+        self.write(key, value, None)
+
+    @rule(
+        key=keys, value=values, ttl=ttls, expire_at=epochs, keep_ttl=flags, nx=flags, xx=flags,
+        ask_version=flags, data=st.data(),
+    )  # fmt: skip
+    def set(
+        self, key: Any, value: Any, ttl: Any, expire_at: Any, keep_ttl: bool, nx: bool, xx: bool,
+        ask_version: bool, data: st.DataObject,
+    ) -> None:  # fmt: skip
+        if_version = None
+        if ask_version:
+            entry = self.stores[0].entry(key)
+            known = [entry.version] * 3 if entry else [1]
+            if_version = data.draw(st.sampled_from([*known, 2**62, 0, -1, 2**64, "v"]))
+            for other in self.stores[1:]:
+                other.entry(key)
+        options = {"ttl": ttl, "expire_at": expire_at, "keep_ttl": keep_ttl}
+        conditions = {"nx": nx, "xx": xx, "if_version": if_version}
+        kind, version = self.all_agree("set", key, value, **options, **conditions)
+        if kind == "raised":
+            return
+        before = self.model.get(bytes(key))
+        refused = (nx and before is not None) or (xx and before is None)
+        if if_version is None:
+            assert (version is None) == refused
+        if version is None:
+            return
+        assert all(version > earlier for earlier in self.versions[-1:])
+        self.versions.append(version)
+        kept = before[1] if keep_ttl and before else self.deadline(ttl, expire_at)
+        self.write(key, value, kept)
+
+    @rule(key=keys, value=values, ttl=ttls, expire_at=epochs)
+    def add(self, key: Any, value: Any, ttl: Any, expire_at: Any) -> None:
+        kind, version = self.all_agree("add", key, value, ttl=ttl, expire_at=expire_at)
+        if kind == "gave":
+            assert (version is None) == (bytes(key) in self.model)
+        if kind == "gave" and version is not None:
+            self.write(key, value, self.deadline(ttl, expire_at))
+
+    @rule(key=keys, value=values)
+    def setdefault(self, key: Any, value: Any) -> None:
+        here = self.model.get(bytes(key), (bytes(value), None))
+        assert self.all_agree("setdefault", key, value) == ("gave", here[0])
+        self.model[bytes(key)] = here
+
+    @rule(pairs=st.lists(st.tuples(keys, values), max_size=6), as_mapping=flags)
+    def update(self, pairs: list[tuple[Any, Any]], as_mapping: bool) -> None:
+        given = {bytes(k): v for k, v in pairs} if as_mapping else pairs
+        assert self.all_agree("update", given) == ("gave", None)
+        for key, value in pairs:
+            self.model[bytes(key)] = (bytes(value), None)
+
+    @rule(
+        key=st.one_of(keys, st.just(b"counter")),
+        by=st.one_of(st.integers(-5, 5), st.sampled_from([2**63, -(2**63), 2**63 - 1, 1.5, True])),
+        ttl=ttls,
+        down=flags,
+    )
+    def incr(self, key: Any, by: Any, ttl: Any, down: bool) -> None:
+        kind, total = self.all_agree("decr" if down else "incr", key, by, ttl=ttl)
+        if kind == "gave":
+            before, deadline = self.model.get(bytes(key), (b"0", self.deadline(ttl, None)))
+            assert total == int(before) + (-by if down else by)
+            self.write(key, b"%d" % total, deadline)
+
+    @rule(key=keys, ttl=ttls, expire_at=epochs)
+    def touch(self, key: Any, ttl: Any, expire_at: Any) -> None:
+        kind, done = self.all_agree("touch", key, ttl, expire_at=expire_at)
+        if kind == "gave":
+            assert done == (bytes(key) in self.model)
+            if done:
+                self.write(key, self.model[bytes(key)][0], self.deadline(ttl, expire_at))
+
+    @rule(key=keys)
+    def persist(self, key: Any) -> None:
+        value, deadline = self.model.get(bytes(key), (b"", None))
+        assert self.all_agree("persist", key) == ("gave", deadline is not None)
+        if deadline is not None:
+            self.model[bytes(key)] = (value, None)
+
+    @rule(key=keys, ask_version=flags, right=flags)
+    def delete(self, key: Any, ask_version: bool, right: bool) -> None:
+        if_version = None
+        if ask_version:
+            entries = [store.entry(key) for store in self.stores]
+            if_version = entries[0].version if entries[0] and right else 7
+        there = bytes(key) in self.model
+        expected = there and (not ask_version or right)
+        assert self.all_agree("delete", key, if_version=if_version) == ("gave", expected)
+        if expected:
+            del self.model[bytes(key)]
+
+    @rule(key=keys)
+    def delitem(self, key: Any) -> None:
+        kind, _ = self.all_agree("__delitem__", key)
+        assert (kind == "gave") == (bytes(key) in self.model)
+        self.model.pop(bytes(key), None)
+
+    @rule(key=keys, with_default=flags)
+    def pop(self, key: Any, with_default: bool) -> None:
+        kind, value = self.all_agree("pop", key, *([None] if with_default else []))
+        here = self.model.pop(bytes(key), None)
+        assert kind == ("gave" if here or with_default else "raised")
+        if kind == "gave":
+            assert value == (here[0] if here else None)
+
+    @precondition(lambda self: len(self.model) == 1)
+    @rule()
+    def popitem_of_one(self) -> None:
+        [(key, (value, _))] = self.model.items()
+        assert self.all_agree("popitem") == ("gave", (key, value))
+        self.model.clear()
+
+    @precondition(lambda self: not self.model)
+    @rule()
+    def popitem_of_none(self) -> None:
+        assert self.all_agree("popitem")[1][0] is KeyError
+
+    @rule()
+    def clear(self) -> None:
+        assert self.all_agree("clear") == ("gave", None)
+        self.model.clear()
+
+    @rule(
+        call=st.sampled_from(
+            [("get",), ("__getitem__",), ("__contains__",), ("__delitem__",), ("entry",), ("ttl",)]
+            + [("persist",), ("delete",), ("pop",), ("incr",), ("touch", 5)]
+            + [("set", b"v"), ("add", b"v"), ("setdefault", b"v"), ("__setitem__", b"v")]
+        ),
+        key=bad_keys,
+    )
+    def bad_key(self, call: tuple[Any, ...], key: Any) -> None:
+        kind, (error, message) = self.all_agree(call[0], key, *call[1:])
+        assert kind == "raised"
+        assert error in (TypeError, dumbkv.InvalidKeyError)
+        assert "key" in message
+
+    @rule(key=keys, value=bad_values, name=st.sampled_from(["set", "add", "setdefault"]))
+    def bad_value(self, key: Any, value: Any, name: str) -> None:
+        kind, (error, message) = self.all_agree(name, key, value)
+        assert kind == "raised"
+        assert error in (TypeError, dumbkv.TooLargeError)
+        assert "value" in message
+
+    @rule(
+        pairs=st.lists(st.tuples(keys, values), max_size=3),
+        bad=st.one_of(
+            st.tuples(bad_keys, values),
+            st.tuples(keys, bad_values),
+            st.sampled_from([b"ab", (b"a",), None, 5]),
+        ),
+    )
+    def bad_update_changes_nothing(self, pairs: list[Any], bad: Any) -> None:
+        assert self.all_agree("update", [*pairs, bad])[0] == "raised"
+
+    @invariant()
+    def contents_agree(self) -> None:
+        expected = {key: value for key, (value, _) in self.model.items()}
+        for store in self.stores:
+            assert dict(store.items()) == expected
+            assert sorted(store) == sorted(expected)
+            assert len(store) == len(expected)
+            store._check()
+        stats = self.stores[0].stats()
+        assert stats.data_bytes == sum(len(k) + len(v) for k, v in expected.items())
+        assert all(store.stats() == stats for store in self.stores)
+
+
+TestLaw = Law.TestCase
+
