@@ -1,0 +1,21 @@
+"""DumbKV over HTTP: `serve(store)` in your process, or `python -m dumbkv_http`.
+
+>>> import dumbkv, dumbkv_http
+>>> with dumbkv.open() as store, dumbkv_http.serve(store) as service:
+...     service.url.startswith("http://127.0.0.1:")
+True
+"""
+
+try:
+    import prometheus_client as _  # noqa: F401 - only to say what is missing
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "dumbkv_http needs prometheus-client: pip install 'dumbkv[http]'", name=error.name
+    ) from error
+
+from .app import App
+from .limits import Limits
+from .server import Server
+from .service import Service, serve
+
+__all__ = ["App", "Limits", "Server", "Service", "serve"]

@@ -1,0 +1,373 @@
+"""One client's connection: bytes in, answers out, and the state between the two.
+
+A connection is in one state, with one deadline:
+
+    IDLE    between requests; nothing of the next one has come
+    HEAD    part of a head has come
+    BODY    a head has come and part of its body
+    WRITE   answers wait for the client to read; nothing more is read from it
+    LINGER  the last answer is sent and our side shut; what still comes is thrown away, so that
+            the kernel does not answer it with a reset that overtakes the last answer
+    CLOSED
+
+One read is parsed for as many requests as it holds, they are answered on the spot, and all their
+answers leave in one send. Once a head or a body has been found wrong, or an answer was given
+before its request was read to the end, no further byte is taken for a request.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from .body import BodyReader, body_reader
+from .metrics import METHODS
+from .response import CONTINUE, Response, problem, render
+from .wire import Request, WireError, parse_head
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LINGER", "WRITE", "Connection"]
+
+IDLE, HEAD, BODY, WRITE, LINGER, CLOSED = range(6)
+
+_READ_SIZE = 16 * 1024
+_BODY_READ_SIZE = 256 * 1024
+_BATCH_SIZE = 256 * 1024  # Answers to pipelined requests are sent when they reach this.
+_CLOSE_LINE = b"Connection: close\r\n"
+_KEEP_ALIVE_LINE = b"Connection: keep-alive\r\n"
+_LABELS = frozenset(METHODS)
+
+
+class Connection:
+    """Serves one accepted, non-blocking socket; the server calls it, always in its loop."""
+
+    __slots__ = (
+        "_arrived",
+        "_batch_full",
+        "_began",
+        "_closing",
+        "_eof",
+        "_held",
+        "_operations",
+        "_pending",
+        "_reader",
+        "_recv",
+        "_request",
+        "_scanned",
+        "_send",
+        "_sent",
+        "_server",
+        "_unsent",
+        "deadline",
+        "sock",
+        "state",
+    )
+
+    def __init__(self, sock: socket.socket, server: Server, now: float) -> None:
+        self.sock = sock
+        self.state = IDLE
+        self.deadline = now + server.limits.idle_timeout
+        self._server = server
+        self._recv = sock.recv
+        self._send = sock.send
+        self._arrived = now
+        self._began = now
+        self._pending = b""
+        self._scanned = 0
+        self._request: Request | None = None
+        self._reader: BodyReader | None = None
+        self._held = 0
+        self._unsent: memoryview | None = None
+        self._sent = 0
+        self._operations = 0
+        self._batch_full = False
+        self._closing = False
+        self._eof = False
+
+    def on_event(self, now: float) -> None:
+        """The socket is ready for what we wait for. `now` is when that became known."""
+        state = self.state
+        if state >= WRITE:
+            if state == WRITE:
+                self._flush(now)
+            elif state == LINGER:
+                self._discard()
+            return
+        if self._batch_full:
+            return  # `resume` comes first.
+        try:
+            data = self._recv(_READ_SIZE if state != BODY else _BODY_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost()
+            return
+        self._arrived = now
+        if data:
+            self._advance(self._pending + data if self._pending else data)
+        else:
+            self._on_eof()
+
+    def resume(self, now: float) -> None:
+        """Goes on with pipelined requests that a full batch of answers had interrupted."""
+        self._batch_full = False
+        if self.state < WRITE:
+            self._advance(self._pending)
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        if self.state == HEAD or self.state == BODY:
+            what = "head" if self.state == HEAD else "body"
+            self._refuse(WireError(408, "timeout", f"the request's {what} did not come in time"))
+        elif self.state == WRITE:
+            self._lost()
+        else:
+            self.close()
+
+    def fail(self) -> None:
+        """Something of ours broke: 500, and no trust in anything this connection holds."""
+        if self.state < WRITE:
+            self._request = None
+            self._refuse(WireError(500, "internal-error", "the server failed on this connection"))
+        else:
+            self.close()
+
+    def refuse_service(self) -> None:
+        """503 for a connection there is no room for."""
+        self._server.metrics.refused += 1
+        self._refuse(WireError(503, "too-many-connections", "all connections are in use; retry"))
+
+    def close(self) -> None:
+        """Closes the socket at once; may be called twice."""
+        if self.state != CLOSED:
+            self._drop_body()
+            self._drop_unsent()
+            self.state = CLOSED
+            self._server.forget(self)
+            self.sock.close()
+
+    def _advance(self, buf: bytes) -> None:
+        """Answers the requests in `buf`, which is all that was read and not yet used."""
+        server = self._server
+        answer = server.app
+        out = []
+        size = position = 0
+        end = len(buf)
+        try:
+            while position < end and not self._closing:
+                if size > _BATCH_SIZE:
+                    self._batch_full = True
+                    break
+                if self._reader is None:
+                    request = parse_head(buf, position, self._scanned)
+                    if request is None:
+                        break
+                    self._scanned = 0
+                    position = request.end
+                    if request.fields.has_body:
+                        interim = self._begin_body(request, position < end)
+                        if interim:
+                            out.append(interim)
+                        continue
+                else:
+                    position = self._feed(self._reader, buf, position)
+                    if not self._reader.done:
+                        break
+                    request = self._take_body(self._reader)
+                data = self._render(request, answer(request, server.seconds))
+                size += len(data)
+                out.append(data)
+        except WireError as error:
+            out.append(self._render_error(error))
+        if position == end or self._closing:
+            self._pending = b""
+        elif position:
+            self._pending = buf[position:]
+            self.state = IDLE if self.state == HEAD else self.state  # A new head, a new deadline.
+        else:
+            self._pending = buf
+        if self._reader is None:
+            self._scanned = len(self._pending)
+        self._rest(self._arrived)
+        if out:
+            self._transmit(out[0] if len(out) == 1 else b"".join(out))
+
+    def _rest(self, now: float) -> None:
+        """Takes up the state to wait in, and its deadline."""
+        limits = self._server.limits
+        if self._reader is not None:
+            self.state = BODY
+            received = len(self._reader.data)
+            self.deadline = self._began + limits.body_timeout + received / limits.min_rate
+        elif not self._pending:
+            self.state = IDLE
+            self.deadline = now + limits.idle_timeout
+        elif self.state != HEAD:
+            self.state = HEAD
+            self.deadline = now + limits.head_timeout
+
+    def _begin_body(self, request: Request, more: bool) -> bytes:
+        """Prepares for the body; the answer is a refusal, or 100 Continue, or nothing."""
+        refusal = self._server.app.refusal(request)
+        if refusal is not None:
+            self._closing = True
+            return self._render(request, refusal)
+        self._request = request
+        self._began = self._arrived
+        self._reader = body_reader(request.fields, self._server.app.max_body)
+        # A client that has begun its body does not wait for permission.
+        waits = request.fields.expect is not None and request.http11 and not more
+        return CONTINUE if waits else b""
+
+    def _feed(self, reader: BodyReader, buf: bytes, position: int) -> int:
+        position = reader.feed(buf, position)
+        if not reader.done:
+            server = self._server
+            server.held += len(reader.data) - self._held
+            self._held = len(reader.data)
+            if server.held > server.limits.body_budget:
+                raise WireError(503, "busy", "too many bodies are on their way; retry")
+        return position
+
+    def _take_body(self, reader: BodyReader) -> Request:
+        request = self._request
+        assert request is not None, "a body without a head"
+        request.body = bytes(reader.data)
+        self._drop_body()
+        return request
+
+    def _drop_body(self) -> None:
+        self._server.held -= self._held
+        self._held = 0
+        self._reader = None
+        self._request = None
+
+    def _render(self, request: Request, response: Response) -> bytes:
+        """Counts an answer and makes it bytes; all answers to understood requests pass here."""
+        server = self._server
+        method = request.method
+        status = response.status
+        server.metrics.count(method if method in _LABELS else "OTHER", response.handler, status)
+        if response.handler == "kv" and status < 500:
+            self._operations += 1
+        connection = b""
+        if self._closing or not request.keep_alive or server.app.draining:
+            self._closing = True
+            connection = _CLOSE_LINE
+        elif not request.http11:
+            connection = _KEEP_ALIVE_LINE
+        return render(response, server.date, connection, method == "HEAD")
+
+    def _render_error(self, error: WireError) -> bytes:
+        """The last answer of this connection, for a request that cannot be read further."""
+        response = problem(error.status, error.kind, error.detail)
+        self._closing = True
+        request = self._request
+        self._drop_body()
+        if request is not None:
+            response.handler = self._server.app.handler(request)
+            return self._render(request, response)
+        self._server.metrics.count("OTHER", response.handler, response.status)
+        return render(response, self._server.date, _CLOSE_LINE)
+
+    def _refuse(self, error: WireError) -> None:
+        self._pending = b""
+        self._transmit(self._render_error(error))
+
+    def _transmit(self, data: bytes) -> None:
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lost()
+            return
+        if sent == len(data):
+            self._flushed()
+            return
+        server = self._server
+        self._unsent = memoryview(data)[sent:]
+        self._sent = 0
+        self._began = server.clock()
+        self.state = WRITE
+        self.deadline = self._began + server.limits.write_timeout
+        server.unsent += len(self._unsent)
+        server.wait_for_write(self)
+
+    def _flush(self, now: float) -> None:
+        assert self._unsent is not None, "waiting to write nothing"
+        try:
+            sent = self._send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost()
+            return
+        server = self._server
+        server.unsent -= sent
+        self._sent += sent
+        self._unsent = self._unsent[sent:]
+        limits = server.limits
+        self.deadline = self._began + limits.write_timeout + self._sent / limits.min_rate
+        if not self._unsent:
+            self._unsent = None
+            self._began = now
+            self.state = IDLE
+            self._rest(now)
+            server.wait_for_read(self)
+            self._flushed()
+
+    def _drop_unsent(self) -> None:
+        if self._unsent is not None:
+            self._server.unsent -= len(self._unsent)
+            self._unsent = None
+
+    def _flushed(self) -> None:
+        """Everything is handed to the socket."""
+        server = self._server
+        if self._operations:
+            server.metrics.observe(server.clock() - self._arrived, self._operations)
+            self._operations = 0
+        if self._closing:
+            self._linger()
+        elif self._batch_full:
+            server.resume_later(self)
+
+    def _linger(self) -> None:
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._eof = True
+        if self._eof:
+            self.close()
+            return
+        self.state = LINGER
+        self.deadline = self._server.clock() + self._server.limits.linger
+
+    def _discard(self) -> None:
+        try:
+            if self._recv(_BODY_READ_SIZE):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.close()
+
+    def _on_eof(self) -> None:
+        self._eof = True
+        if self.state == IDLE:
+            self.close()
+            return
+        self._server.metrics.disconnects += 1
+        self._refuse(
+            WireError(400, "incomplete-request", "the connection ended before the request did")
+        )
+
+    def _lost(self) -> None:
+        """The client went away with a request or an answer under way."""
+        if self.state != IDLE or self._operations:
+            self._server.metrics.disconnects += 1
+        self.close()

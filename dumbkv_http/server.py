@@ -1,0 +1,318 @@
+"""The event loop: one thread, non-blocking sockets, all answers given inline.
+
+Every request is bounded work on memory, so the loop answers it when it has read it; a thread per
+connection would spend more on switching than on answering. A round waits for sockets, lets each
+ready connection read, answer and send once, and now and then looks for deadlines that have passed.
+That sweep visits every connection, of which there are a bounded number, so a request pays for its
+deadline with one attribute and not with a timer.
+
+Invariants: only the loop's thread touches connections and the selector; other threads may set
+`_stopping` and write to the wake-up pipe. A connection waits for reading or for writing, never
+both, so a client that does not read its answers is not read from.
+
+Descriptors can run out: there is a cap on connections; at the cap the connection that has been
+idle longest goes, and if none is idle the newcomer gets a 503. When accept() itself has no
+descriptor left, a spare one is given up to refuse one client, and accepting pauses.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from ._connection import BODY, IDLE, LINGER, WRITE, Connection
+from .app import App
+from .limits import Limits
+from .response import http_date
+
+__all__ = ["Server"]
+
+_log = logging.getLogger("dumbkv_http")
+
+_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_ACCEPT_BATCH = 64
+_REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are cut off.
+
+
+class Server(HTTPServer):
+    """An HTTP server for one App, with the methods of `http.server.HTTPServer`.
+
+    It serves from `serve_forever` until `shutdown`, once. `clock` is in seconds and monotonic,
+    `wall` in seconds since the epoch. Raises OSError when the address cannot be had.
+    """
+
+    request_queue_size = 1024
+
+    def __init__(
+        self,
+        server_address: tuple[str, int],
+        app: App,
+        bind_and_activate: bool = True,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        if ":" in server_address[0]:
+            self.address_family = socket.AF_INET6
+        self.app = app
+        self.metrics = app.metrics
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.held = 0
+        self.unsent = 0
+        self._wall = wall
+        self._cap = self.limits.connection_cap()
+        self._connections: set[Connection] = set()
+        self._refused: set[Connection] = set()
+        self._resumed: list[Connection] = []
+        self._stopping = False
+        self._listening = False
+        self._accept_again = 0.0
+        self._next_sweep = 0.0
+        self._loop_thread = 0
+        self._finished = threading.Event()
+        self._finished.set()
+        # The loop never makes a handler: connections have a class of their own.
+        super().__init__(server_address, BaseHTTPRequestHandler, bind_and_activate)
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
+        self._set_date()
+        self.metrics.connections = lambda: len(self._connections)
+        self.metrics.in_flight = self._in_flight
+
+    def server_bind(self) -> None:
+        """Binds; unlike HTTPServer's, without asking DNS for the host's name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # both families start with these
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves until `shutdown`, then drains: returns when the last connection is closed.
+
+        Deadlines are looked at every `poll_interval` seconds or more often.
+        """
+        self._loop_thread = threading.get_ident()
+        self._finished.clear()
+        interval = self.limits.sweep_interval(poll_interval)
+        try:
+            self.socket.setblocking(False)
+            self._listen(True)
+            while not self._stopping:
+                self._round(interval)
+            self._drain(interval)
+        finally:
+            self._finished.set()
+
+    def handle_request(self) -> None:
+        """One round of the loop: waits up to `timeout` seconds, then serves what is ready."""
+        self.socket.setblocking(False)
+        self._listen(True)
+        self._round(self.timeout)
+
+    def request_shutdown(self) -> None:
+        """Asks the loop to drain and stop, and returns at once; safe in a signal handler."""
+        self._stopping = True
+        # A full pipe means that the loop will wake, a closed one that there is no loop.
+        with suppress(OSError):
+            os.write(self._wake_write, b"\0")
+
+    def shutdown(self) -> None:
+        """Drains and stops the loop, and waits until it has; the loop's own thread cannot wait."""
+        self.request_shutdown()
+        if threading.get_ident() != self._loop_thread:
+            self._finished.wait()
+
+    def server_close(self) -> None:
+        """Closes the listener and all that the loop used; call it when the loop has ended."""
+        for connection in (*self._connections, *self._refused):
+            connection.close()
+        super().server_close()
+        self._selector.close()
+        for descriptor in (self._wake_read, self._wake_write, self._spare):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._wake_read = self._wake_write = -1
+        self._spare = None
+
+    # What connections ask for.
+
+    def wait_for_write(self, connection: Connection) -> None:
+        """Calls the connection when it can send; makes room first if too much waits unsent."""
+        while self.unsent > self.limits.unsent_budget:
+            writers = (each for each in self._connections if each.state == WRITE)
+            slowest = min(writers, key=lambda each: each.deadline)
+            slowest.expire(self.clock())
+            if slowest is connection:
+                return
+        self._selector.modify(connection.sock, selectors.EVENT_WRITE, connection.on_event)
+
+    def wait_for_read(self, connection: Connection) -> None:
+        """Calls the connection when there is something to read."""
+        self._selector.modify(connection.sock, selectors.EVENT_READ, connection.on_event)
+
+    def resume_later(self, connection: Connection) -> None:
+        """Calls the connection in the next round, after the others had their turn."""
+        self._resumed.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is about to close its socket."""
+        self._selector.unregister(connection.sock)
+        self._connections.discard(connection)
+        self._refused.discard(connection)
+
+    # The loop.
+
+    def _round(self, longest: float | None) -> None:
+        if self._resumed:
+            longest = 0.0
+        elif self._accept_again and longest is not None:
+            longest = min(longest, max(0.0, self._accept_again - self.clock()))
+        events = self._selector.select(longest)
+        now = self.clock()
+        if int(self._wall()) != self.seconds:
+            self._set_date()
+        resumed, self._resumed = self._resumed, []
+        for connection in resumed:
+            self._guard(connection.resume, now)
+        for key, _ in events:
+            self._guard(key.data, now)
+        if now >= self._next_sweep:
+            self._sweep(now)
+
+    def _guard(self, callback: Callable[[float], None], now: float) -> None:
+        """One client's misfortune, or our bug, must not end the loop for the others."""
+        try:
+            callback(now)
+        except Exception:
+            _log.exception("serving a connection failed")
+            owner = getattr(callback, "__self__", None)
+            if isinstance(owner, Connection):
+                owner.fail()
+
+    def _sweep(self, now: float) -> None:
+        self._next_sweep = now + self.limits.sweep_interval(0.5)
+        for connection in (*self._connections, *self._refused):
+            if now >= connection.deadline:
+                self._guard(connection.expire, now)
+        if self._accept_again and now >= self._accept_again and not self._stopping:
+            self._listen(True)
+        self.service_actions()
+
+    def _set_date(self) -> None:
+        self.seconds = int(self._wall())
+        self.date = http_date(self.seconds)
+
+    def _on_wake(self, now: float) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _in_flight(self) -> int:
+        waiting = sum(each.state in (BODY, WRITE) for each in self._connections)
+        return waiting + (threading.get_ident() == self._loop_thread)
+
+    # Accepting.
+
+    def _listen(self, on: bool) -> None:
+        if on and not self._listening:
+            self._selector.register(self.socket, selectors.EVENT_READ, self._on_accept)
+            self._accept_again = 0.0
+        elif self._listening and not on:
+            self._selector.unregister(self.socket)
+        self._listening = on
+
+    def _on_accept(self, now: float) -> None:
+        for _ in range(_ACCEPT_BATCH):
+            try:
+                sock = self.socket.accept()[0]
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._out_of_descriptors(now)
+                    return
+                continue  # accept(2): an error of the new connection, which is gone already.
+            self._admit(sock, now)
+
+    def _admit(self, sock: socket.socket, now: float) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, self, now)
+        self._selector.register(sock, selectors.EVENT_READ, connection.on_event)
+        if len(self._connections) < self._cap or self._evict():
+            self._connections.add(connection)
+            return
+        self._refused.add(connection)
+        connection.refuse_service()
+        if len(self._refused) > _REFUSED_AT_ONCE:
+            connection.close()
+
+    def _evict(self) -> bool:
+        """Closes the connection nobody will miss most, if there is one."""
+        idle = [each for each in self._connections if each.state in (IDLE, LINGER)]
+        if not idle:
+            return False
+        min(idle, key=lambda each: (each.state != LINGER, each.deadline)).close()
+        return True
+
+    def _out_of_descriptors(self, now: float) -> None:
+        """accept() found no descriptor: free one, refuse one client, and pause.
+
+        The listener stays ready all the while, so without the pause the loop would spin.
+        """
+        if not self._evict() and self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+            try:
+                sock = self.socket.accept()[0]
+            except OSError:
+                pass
+            else:
+                self._refuse_now(sock)
+        self._listen(False)
+        self._accept_again = now + self.limits.accept_pause
+        if self._spare is None:
+            with suppress(OSError):  # Another thread may take it first; the next pause tries again.
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _refuse_now(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        connection = Connection(sock, self, self.clock())
+        self._selector.register(sock, selectors.EVENT_READ, connection.on_event)
+        self._refused.add(connection)
+        connection.refuse_service()
+        connection.on_event(self.clock())  # Takes in the request, so that closing sends no reset.
+        connection.close()
+
+    # Stopping.
+
+    def _drain(self, interval: float) -> None:
+        """Answers what is under way and what has already come, then closes everything."""
+        self.app.draining = True
+        self._round(0.0)
+        self._round(0.0)
+        self._listen(False)
+        self.socket.close()
+        for connection in tuple(self._connections):
+            if connection.state == IDLE:
+                connection.close()
+        end = self.clock() + self.limits.grace
+        while self._connections and self.clock() < end:
+            self._round(min(interval, max(0.0, end - self.clock())))
+        for connection in (*self._connections, *self._refused):
+            connection.close()
