@@ -52,6 +52,7 @@ class Connection:
         "_held",
         "_operations",
         "_pending",
+        "_plain",
         "_reader",
         "_recv",
         "_request",
@@ -72,6 +73,7 @@ class Connection:
         self._server = server
         self._recv = sock.recv
         self._send = sock.send
+        self._plain = server.plain.answer
         self._arrived = now
         self._began = now
         self._pending = b""
@@ -105,6 +107,14 @@ class Connection:
             self._lost()
             return
         self._arrived = now
+        if state == IDLE:
+            server = self._server
+            answer = self._plain(data, server.date, server.seconds)
+            if answer is not None:
+                self.deadline = now + server.limits.idle_timeout
+                self._operations = 1
+                self._transmit(answer)
+                return
         if data:
             self._advance(self._pending + data if self._pending else data)
         else:
@@ -176,7 +186,10 @@ class Connection:
                     if not self._reader.done:
                         break
                     request = self._take_body(self._reader)
-                data = self._render(request, answer(request, server.seconds))
+                response = answer(request, server.seconds)
+                if response.status == 200 and size == 0 and position == end:
+                    server.plain.learn(buf, request, response)
+                data = self._render(request, response)
                 size += len(data)
                 out.append(data)
         except WireError as error:

@@ -14,16 +14,17 @@ from .keys import key_from_path, parse_ttl
 from .response import ProblemError, Response, http_date
 from .wire import Fields, Request, excerpt
 
-__all__ = ["check_put", "delete", "get", "put"]
+__all__ = ["VALUE_LINES", "check_put", "delete", "get", "not_found", "put"]
 
 # Values are inert: octet-stream and nosniff keep a browser from running one as a page.
-_VALUE_LINES = (
+VALUE_LINES = (
     b"Content-Type: application/octet-stream\r\n"
     b"X-Content-Type-Options: nosniff\r\n"
     b"Cache-Control: no-cache\r\n"
     b'ETag: "%d"\r\n'
     b"Last-Modified: %b\r\n"
 )
+"""The header lines of a value, but for its length: format with version and date."""
 _ETAG_LINE = b'ETag: "%d"\r\n'
 
 
@@ -42,12 +43,12 @@ def get(store: Store, request: Request, path: bytes, now: int) -> Response:
         if not unmatched and entry is not None:
             return Response(304, _ETAG_LINE % entry.version)
     if entry is None:
-        raise ProblemError(404, "key-not-found", "no value is stored under this key")
+        raise not_found()
     version = entry.version
     written = version // 1_000_000
     return Response(
         200,
-        _VALUE_LINES % (version, http_date(written if written < now else now)),
+        VALUE_LINES % (version, http_date(written if written < now else now)),
         entry.value,
     )
 
@@ -144,6 +145,11 @@ def _refuse_date_condition(fields: Fields) -> None:
             "If-Unmodified-Since cannot protect a write, a second is too coarse: "
             "send If-Match with the ETag instead",
         )
+
+
+def not_found() -> ProblemError:
+    """The answer for an absent key."""
+    return ProblemError(404, "key-not-found", "no value is stored under this key")
 
 
 def _precondition_failed() -> ProblemError:

@@ -30,6 +30,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from ._connection import BODY, IDLE, LINGER, WRITE, Connection
+from ._plain import PlainGets
 from .app import App
 from .limits import Limits
 from .response import http_date
@@ -68,6 +69,7 @@ class Server(HTTPServer):
         self.metrics = app.metrics
         self.limits = limits or Limits()
         self.clock = clock
+        self.plain = PlainGets(app)
         self.held = 0
         self.unsent = 0
         self._wall = wall
@@ -186,27 +188,30 @@ class Server(HTTPServer):
             self._set_date()
         resumed, self._resumed = self._resumed, []
         for connection in resumed:
-            self._guard(connection.resume, now)
+            try:
+                connection.resume(now)
+            except Exception:
+                self._failed(connection.resume)
         for key, _ in events:
-            self._guard(key.data, now)
+            try:
+                key.data(now)
+            except Exception:
+                self._failed(key.data)
         if now >= self._next_sweep:
             self._sweep(now)
 
-    def _guard(self, callback: Callable[[float], None], now: float) -> None:
-        """One client's misfortune, or our bug, must not end the loop for the others."""
-        try:
-            callback(now)
-        except Exception:
-            _log.exception("serving a connection failed")
-            owner = getattr(callback, "__self__", None)
-            if isinstance(owner, Connection):
-                owner.fail()
+    def _failed(self, callback: Callable[[float], None]) -> None:
+        """A bug of ours, met by one client, must not end the loop for the others."""
+        _log.exception("serving a connection failed")
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, Connection):
+            owner.fail()
 
     def _sweep(self, now: float) -> None:
         self._next_sweep = now + self.limits.sweep_interval(0.5)
         for connection in (*self._connections, *self._refused):
             if now >= connection.deadline:
-                self._guard(connection.expire, now)
+                connection.expire(now)
         if self._accept_again and now >= self._accept_again and not self._stopping:
             self._listen(True)
         self.service_actions()
