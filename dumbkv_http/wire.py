@@ -333,7 +333,7 @@ def _check_partial(buf: bytes, start: int, scanned: int) -> None:
         raise _bad(f"a control byte, or a line that does not end in CRLF, at byte {bad.start()}")
     line = start + 2 if buf.startswith(b"\r\n", start) else start
     eol = buf.find(b"\r\n", line)
-    if (len(buf) if eol < 0 else eol) - line > LINE_LIMIT:
+    if (len(buf) - 1 if eol < 0 else eol) - line > LINE_LIMIT:  # The last byte may be its CR.
         raise _line_too_long()
     if eol >= 0:
         _parse_line(buf[line:eol])
