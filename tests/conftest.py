@@ -9,9 +9,13 @@ from hypothesis import HealthCheck, settings
 import dumbkv
 from dumbkv._store import NativeStore
 
-settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=300, deadline=None, print_blob=True)
 settings.register_profile(
-    "deep", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck)
+    "deep",
+    max_examples=5000,
+    stateful_step_count=100,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

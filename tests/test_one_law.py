@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import dumbkv
 from tests.conftest import BACKENDS
@@ -18,11 +18,12 @@ from tests.conftest import BACKENDS
 WALL = 1_700_000_000_000_000
 MONOTONIC = 5_000_000_000
 
+# Few keys, so that operations meet; bytes-like ones of other types among them.
 keys = st.one_of(
-    st.sampled_from([b"a", b"b", b"c", b"counter", b"\x00", b"k" * 24]),
+    st.just(b"a"),
+    st.just(b"b"),
+    st.sampled_from([b"a", bytearray(b"a"), memoryview(b"b"), b"\x00", b"k" * 24, b"counter"]),
     st.binary(min_size=1, max_size=24),
-    st.builds(bytearray, st.just(b"a")),
-    st.builds(memoryview, st.just(b"b")),
 )
 values = st.one_of(
     st.binary(max_size=40),
@@ -32,17 +33,25 @@ values = st.one_of(
 )
 bad_keys = st.sampled_from(["text", b"", b"x" * 25, None, 7, ["a"]])
 bad_values = st.sampled_from(["text", b"x" * 41, None, 7, [b"a"]])
-ttls = st.one_of(
-    st.none(),
-    st.floats(0.000001, 30),
-    st.integers(1, 30),
-    st.sampled_from([0, -1, float("nan"), float("inf"), -float("inf"), 1e11, 10**400, "5", True]),
+good_ttls = st.floats(0.000001, 30) | st.integers(10, 60) | st.just(float("inf"))
+good_epochs = st.floats(WALL / 1e6 - 5, WALL / 1e6 + 60) | st.sampled_from([0, float("inf")])
+expiries = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"ttl": good_ttls}),
+    st.fixed_dictionaries({"expire_at": good_epochs}),
 )
-epochs = st.one_of(
-    st.none(),
-    st.floats(WALL / 1e6 - 5, WALL / 1e6 + 60),
-    st.sampled_from([0, -1.0, float("nan"), float("inf"), 1e12, "now"]),
+bad_ttls = st.sampled_from(
+    [0, -1, float("nan"), -float("inf"), 1e11, 10**400, -(10**400), "5", True]
 )
+bad_epochs = st.sampled_from([-1.0, float("nan"), -float("inf"), 1e12, 10**400, "now", False])
+anything = {
+    "ttl": st.none() | good_ttls | bad_ttls,
+    "expire_at": st.none() | good_epochs | bad_epochs,
+    "keep_ttl": st.booleans(),
+    "nx": st.booleans(),
+    "xx": st.booleans(),
+    "if_version": st.sampled_from([None, 1, 2**62, 0, -1, 2**64, "v", 1.0, True]),
+}
 flags = st.booleans()
 
 
@@ -77,7 +86,7 @@ class Law(RuleBasedStateMachine):
         assert all(each == outcomes[0] for each in outcomes), outcomes
         return outcomes[0]
 
-    def deadline(self, ttl: Any, expire_at: Any) -> int | None:
+    def deadline(self, ttl: Any = None, expire_at: Any = None) -> int | None:
         if ttl is not None:
             return None if ttl == float("inf") else self.now + max(1, int(ttl * 1e6 + 0.5))
         if expire_at is not None:
@@ -88,7 +97,13 @@ class Law(RuleBasedStateMachine):
         self.model[bytes(key)] = (bytes(value), deadline)
         self.set_clocks()
 
-    @rule(seconds=st.floats(0, 40))
+    @initialize(ttl=st.sampled_from([None, 60, 90]))
+    def some_keys_are_there(self, ttl: int | None) -> None:
+        for key, value in ((b"a", b"1"), (b"b", b"x"), (b"counter", b"7")):
+            self.all_agree("set", key, value, ttl=ttl)
+            self.write(key, value, self.deadline(ttl))
+
+    @rule(seconds=st.floats(0, 2) | st.sampled_from([0.5, 1, 30]))
     def time_passes(self, seconds: float) -> None:
         self.now += int(seconds * 1e6)
         self.set_clocks()
@@ -118,43 +133,48 @@ class Law(RuleBasedStateMachine):
         self.write(key, value, None)
 
     @rule(
-        key=keys, value=values, ttl=ttls, expire_at=epochs, keep_ttl=flags, nx=flags, xx=flags,
-        ask_version=flags, data=st.data(),
-    )  # fmt: skip
-    def set(
-        self, key: Any, value: Any, ttl: Any, expire_at: Any, keep_ttl: bool, nx: bool, xx: bool,
-        ask_version: bool, data: st.DataObject,
-    ) -> None:  # fmt: skip
-        if_version = None
-        if ask_version:
-            entry = self.stores[0].entry(key)
-            known = [entry.version] * 3 if entry else [1]
-            if_version = data.draw(st.sampled_from([*known, 2**62, 0, -1, 2**64, "v"]))
-            for other in self.stores[1:]:
-                other.entry(key)
-        options = {"ttl": ttl, "expire_at": expire_at, "keep_ttl": keep_ttl}
-        conditions = {"nx": nx, "xx": xx, "if_version": if_version}
-        kind, version = self.all_agree("set", key, value, **options, **conditions)
-        if kind == "raised":
+        key=keys,
+        value=values,
+        expiry=expiries | st.just({"keep_ttl": True}),
+        condition=st.sampled_from([{}, {"nx": True}, {"xx": True}, {"if_version": 7}]),
+        right=flags,
+    )
+    def set(self, key: Any, value: Any, expiry: Any, condition: Any, right: bool) -> None:
+        entries = [store.entry(key) for store in self.stores]
+        if "if_version" in condition and right and entries[0]:
+            condition = {"if_version": entries[0].version}
+        here = self.model.get(bytes(key))
+        refused = {
+            "nx": here is not None,
+            "xx": here is None,
+            "if_version": here is None or not right,
+        }
+        version = self.all_agree("set", key, value, **expiry, **condition)[1]
+        if any(refused[name] for name in condition):
+            assert version is None
             return
-        before = self.model.get(bytes(key))
-        refused = (nx and before is not None) or (xx and before is None)
-        if if_version is None:
-            assert (version is None) == refused
-        if version is None:
-            return
-        assert all(version > earlier for earlier in self.versions[-1:])
+        assert version > max(self.versions, default=0)
         self.versions.append(version)
-        kept = before[1] if keep_ttl and before else self.deadline(ttl, expire_at)
-        self.write(key, value, kept)
+        kept = here[1] if here and "keep_ttl" in expiry else None
+        asked = {name: expiry[name] for name in expiry if name != "keep_ttl"}
+        self.write(key, value, self.deadline(**asked) if asked else kept)
 
-    @rule(key=keys, value=values, ttl=ttls, expire_at=epochs)
-    def add(self, key: Any, value: Any, ttl: Any, expire_at: Any) -> None:
-        kind, version = self.all_agree("add", key, value, ttl=ttl, expire_at=expire_at)
-        if kind == "gave":
-            assert (version is None) == (bytes(key) in self.model)
-        if kind == "gave" and version is not None:
-            self.write(key, value, self.deadline(ttl, expire_at))
+    @rule(key=keys, options=st.fixed_dictionaries({}, optional=anything))
+    def set_refuses_nonsense(self, key: Any, options: Any) -> None:
+        before = [dict(store.items()) for store in self.stores]
+        kind, _ = self.all_agree("set", key, b"nonsense", **options)
+        if kind == "raised":
+            assert [dict(store.items()) for store in self.stores] == before
+        else:
+            self.model.pop(bytes(key), None)
+            self.all_agree("delete", key)
+
+    @rule(key=keys, value=values, expiry=expiries)
+    def add(self, key: Any, value: Any, expiry: Any) -> None:
+        version = self.all_agree("add", key, value, **expiry)[1]
+        assert (version is None) == (bytes(key) in self.model)
+        if version is not None:
+            self.write(key, value, self.deadline(**expiry))
 
     @rule(key=keys, value=values)
     def setdefault(self, key: Any, value: Any) -> None:
@@ -172,7 +192,7 @@ class Law(RuleBasedStateMachine):
     @rule(
         key=st.one_of(keys, st.just(b"counter")),
         by=st.one_of(st.integers(-5, 5), st.sampled_from([2**63, -(2**63), 2**63 - 1, 1.5, True])),
-        ttl=ttls,
+        ttl=st.none() | good_ttls | bad_ttls,
         down=flags,
     )
     def incr(self, key: Any, by: Any, ttl: Any, down: bool) -> None:
@@ -182,13 +202,17 @@ class Law(RuleBasedStateMachine):
             assert total == int(before) + (-by if down else by)
             self.write(key, b"%d" % total, deadline)
 
-    @rule(key=keys, ttl=ttls, expire_at=epochs)
-    def touch(self, key: Any, ttl: Any, expire_at: Any) -> None:
-        kind, done = self.all_agree("touch", key, ttl, expire_at=expire_at)
-        if kind == "gave":
-            assert done == (bytes(key) in self.model)
-            if done:
-                self.write(key, self.model[bytes(key)][0], self.deadline(ttl, expire_at))
+    @rule(key=keys, expiry=expiries.filter(bool))
+    def touch(self, key: Any, expiry: Any) -> None:
+        there = bytes(key) in self.model
+        assert self.all_agree("touch", key, **expiry) == ("gave", there)
+        if there:
+            self.write(key, self.model[bytes(key)][0], self.deadline(**expiry))
+
+    @rule(key=keys, ttl=bad_ttls, expire_at=bad_epochs)
+    def touch_refuses_nonsense(self, key: Any, ttl: Any, expire_at: Any) -> None:
+        for args in ({}, {"ttl": ttl}, {"expire_at": expire_at}, {"ttl": 1, "expire_at": 1}):
+            assert self.all_agree("touch", key, **args)[0] == "raised"
 
     @rule(key=keys)
     def persist(self, key: Any) -> None:
@@ -235,6 +259,7 @@ class Law(RuleBasedStateMachine):
     def popitem_of_none(self) -> None:
         assert self.all_agree("popitem")[1][0] is KeyError
 
+    @precondition(lambda self: len(self.model) > 3)
     @rule()
     def clear(self) -> None:
         assert self.all_agree("clear") == ("gave", None)
@@ -277,12 +302,18 @@ class Law(RuleBasedStateMachine):
         expected = {key: value for key, (value, _) in self.model.items()}
         for store in self.stores:
             assert dict(store.items()) == expected
+            for key, (value, deadline) in self.model.items():
+                expires_at = None if deadline is None else (deadline + WALL) / 1e6
+                entry = store.entry(key)
+                assert entry == (key, value, entry and entry.version, expires_at)
             assert sorted(store) == sorted(expected)
             assert len(store) == len(expected)
             store._check()
         stats = self.stores[0].stats()
         assert stats.data_bytes == sum(len(k) + len(v) for k, v in expected.items())
         assert all(store.stats() == stats for store in self.stores)
+        entries = [[store.entry(key) for key in expected] for store in self.stores]
+        assert all(each == entries[0] for each in entries)
 
 
 TestLaw = Law.TestCase
