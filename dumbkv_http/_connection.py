@@ -173,6 +173,7 @@ class Connection:
                 if self._reader is None:
                     request = parse_head(buf, position, self._scanned)
                     if request is None:
+                        self._scanned = end - position
                         break
                     self._scanned = 0
                     position = request.end
@@ -201,8 +202,6 @@ class Connection:
             self.state = IDLE if self.state == HEAD else self.state  # A new head, a new deadline.
         else:
             self._pending = buf
-        if self._reader is None:
-            self._scanned = len(self._pending)
         self._rest(self._arrived)
         if out:
             self._transmit(out[0] if len(out) == 1 else b"".join(out))

@@ -87,11 +87,13 @@ class Server(HTTPServer):
         # The loop never makes a handler: connections have a class of their own.
         super().__init__(server_address, BaseHTTPRequestHandler, bind_and_activate)
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        self._wake_read: int | None = wake_read
+        self._wake_write: int | None = wake_write
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._on_wake)
+        self._selector.register(wake_read, selectors.EVENT_READ, self._on_wake)
         self._set_date()
         self.metrics.connections = lambda: len(self._connections)
         self.metrics.in_flight = self._in_flight
@@ -127,9 +129,9 @@ class Server(HTTPServer):
     def request_shutdown(self) -> None:
         """Asks the loop to drain and stop, and returns at once; safe in a signal handler."""
         self._stopping = True
-        # A full pipe means that the loop will wake, a closed one that there is no loop.
-        with suppress(OSError):
-            os.write(self._wake_write, b"\0")
+        if self._wake_write is not None:
+            with suppress(BlockingIOError):  # A full pipe wakes the loop as well.
+                os.write(self._wake_write, b"\0")
 
     def shutdown(self) -> None:
         """Drains and stops the loop, and waits until it has; the loop's own thread cannot wait."""
@@ -146,8 +148,7 @@ class Server(HTTPServer):
         for descriptor in (self._wake_read, self._wake_write, self._spare):
             if descriptor is not None:
                 os.close(descriptor)
-        self._wake_read = self._wake_write = -1
-        self._spare = None
+        self._wake_read = self._wake_write = self._spare = None
 
     # What connections ask for.
 
@@ -197,6 +198,8 @@ class Server(HTTPServer):
                 key.data(now)
             except Exception:
                 self._failed(key.data)
+        if self._accept_again and now >= self._accept_again and not self._stopping:
+            self._listen(True)
         if now >= self._next_sweep:
             self._sweep(now)
 
@@ -212,8 +215,6 @@ class Server(HTTPServer):
         for connection in (*self._connections, *self._refused):
             if now >= connection.deadline:
                 connection.expire(now)
-        if self._accept_again and now >= self._accept_again and not self._stopping:
-            self._listen(True)
         self.service_actions()
 
     def _set_date(self) -> None:
@@ -221,11 +222,8 @@ class Server(HTTPServer):
         self.date = http_date(self.seconds)
 
     def _on_wake(self, now: float) -> None:
-        try:
-            while os.read(self._wake_read, 4096):
-                pass
-        except BlockingIOError:
-            pass
+        assert self._wake_read is not None, "the loop runs on a closed server"
+        os.read(self._wake_read, 4096)
 
     def _in_flight(self) -> int:
         waiting = sum(each.state in (BODY, WRITE) for each in self._connections)
@@ -234,9 +232,9 @@ class Server(HTTPServer):
     # Accepting.
 
     def _listen(self, on: bool) -> None:
+        self._accept_again = 0.0
         if on and not self._listening:
             self._selector.register(self.socket, selectors.EVENT_READ, self._on_accept)
-            self._accept_again = 0.0
         elif self._listening and not on:
             self._selector.unregister(self.socket)
         self._listening = on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -378,8 +379,11 @@ HEADERS = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def busy_app() -> App:
-    return App(dumbkv.open(backend="python"), hosts=[b"localhost"])
+def busy_app() -> Iterator[App]:
+    with dumbkv.open(backend="python") as store:
+        app = App(store, hosts=[b"localhost"])
+        yield app
+        app.close()
 
 
 @given(METHODS, TARGETS, HEADERS, st.binary(max_size=4))
