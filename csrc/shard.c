@@ -1,14 +1,5 @@
 #include "shard.h"
 
-#include <stdlib.h>
-
-/* Tests put allocators that fail on purpose here. */
-#ifndef DKV_MALLOC
-#define DKV_MALLOC malloc
-#define DKV_CALLOC calloc
-#define DKV_FREE free
-#endif
-
 enum { EMPTY = 0, TOMBSTONE = 1, AHEAD = 8 };
 
 static const uint64_t ADDRESS = (UINT64_C(1) << 48) - 1;
@@ -24,10 +15,11 @@ static size_t entry_size(size_t key_len, size_t value_len, bool timed)
     return offsetof(dkv_entry, bytes) + (timed ? sizeof(int64_t) : 0) + key_len + value_len;
 }
 
-/* What malloc takes for this size: glibc keeps 8 bytes and rounds up to 16. */
-static size_t chunk(size_t size)
+/* What to ask malloc for: glibc keeps 8 bytes beside a block and rounds the sum up to 16,
+   so asking for all of it costs nothing and leaves room for a value a little longer. */
+static size_t capacity(size_t size)
 {
-    return (size + 8 + 15) & ~(size_t)15;
+    return ((size + 8 + 15) & ~(size_t)15) - 8;
 }
 
 static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, const uint8_t *value,
@@ -49,7 +41,7 @@ static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, const u
 dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value,
                          size_t value_len, int64_t deadline)
 {
-    dkv_entry *e = DKV_MALLOC(entry_size(key_len, value_len, deadline != DKV_NEVER));
+    dkv_entry *e = DKV_MALLOC(capacity(entry_size(key_len, value_len, deadline != DKV_NEVER)));
     if (!e)
         return NULL;
     e->version = 0;
@@ -62,7 +54,7 @@ bool dkv_entry_refill(dkv_entry *e, const uint8_t *key, const uint8_t *value, si
 {
     size_t old = entry_size(e->key_len, e->value_len, e->timed);
     size_t new = entry_size(e->key_len, value_len, deadline != DKV_NEVER);
-    if (chunk(old) != chunk(new))
+    if (capacity(old) != capacity(new))
         return false;
     entry_fill(e, key, e->key_len, value, value_len, deadline);
     return true;

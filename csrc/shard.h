@@ -18,6 +18,15 @@
 #include "table.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
+
+/* The C tests put allocators that fail on purpose here. */
+#ifndef DKV_MALLOC
+#define DKV_MALLOC malloc
+#define DKV_CALLOC calloc
+#define DKV_ALIGNED_ALLOC aligned_alloc
+#define DKV_FREE free
+#endif
 
 struct dkv_entry {
     uint64_t version;

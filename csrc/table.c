@@ -10,18 +10,11 @@
 #include "shard.h"
 
 #include <sched.h>
-#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #if defined(__APPLE__)
 #include <sys/random.h>
-#endif
-
-#ifndef DKV_MALLOC
-#define DKV_MALLOC malloc
-#define DKV_CALLOC calloc
-#define DKV_FREE free
 #endif
 
 #ifdef CLOCK_REALTIME_COARSE
@@ -129,7 +122,7 @@ static uint32_t least_cap(const dkv_table *t, const dkv_shard *s)
 dkv_table *dkv_new(void)
 {
     size_t size = (sizeof(dkv_table) + 63) & ~(size_t)63;
-    dkv_table *t = aligned_alloc(64, size);
+    dkv_table *t = DKV_ALIGNED_ALLOC(64, size);
     if (!t)
         return NULL;
     memset(t, 0, size);

@@ -1,0 +1,73 @@
+"""Imports run one way, and the two tables have the same face."""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import dumbkv
+from dumbkv import _table
+
+ROOT = Path(__file__).parent.parent
+
+# What each module may import of the project, from the leaves up.
+LAYERS = {
+    "dumbkv.errors": set(),
+    "dumbkv._entry": set(),
+    "dumbkv._table": {"dumbkv._entry", "dumbkv.errors"},
+    "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
+    "dumbkv._store": {"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
+    "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
+    "dumbkv": {"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of a file's import statements; `from a import b` is a.b where that is one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                file = ROOT / node.module.replace(".", "/") / alias.name
+                module = file.with_suffix(".py").exists() or file.with_suffix(".pyi").exists()
+                found.add(f"{node.module}.{alias.name}" if module else node.module)
+    return found
+
+
+def test_the_stores_modules_import_only_what_stands_below_them() -> None:
+    for path in (ROOT / "dumbkv").glob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("dumbkv")}
+        assert ours <= LAYERS[module_name(path)], path
+
+
+def test_prometheus_is_imported_by_metrics_alone() -> None:
+    for path in (ROOT / "dumbkv").glob("*.py"):
+        if path.name != "metrics.py":
+            assert not {name for name in imports(path) if "prometheus" in name}, path
+
+
+def test_the_service_uses_the_stores_public_names_only() -> None:
+    allowed = {"dumbkv", "dumbkv.errors", "dumbkv.metrics"}
+    for path in (ROOT / "dumbkv_http").rglob("*.py"):
+        stores = {n for n in imports(path) if n == "dumbkv" or n.startswith("dumbkv.")}
+        assert stores <= allowed, path
+
+
+@pytest.mark.skipif("dumbkv._ctable" not in sys.modules, reason="the C table was not built")
+def test_both_tables_have_the_same_methods_with_the_same_arguments() -> None:
+    from dumbkv import _ctable
+
+    for name, function in inspect.getmembers(_table.Table, inspect.isfunction):
+        if not name.startswith("_"):
+            assert callable(getattr(_ctable.Table, name)), name
+    assert dumbkv.open(backend="c").max_key == dumbkv.open(backend="python").max_key
+    assert dumbkv.open(backend="c").max_value == dumbkv.open(backend="python").max_value
