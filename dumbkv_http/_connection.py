@@ -188,7 +188,7 @@ class Connection:
                         break
                     request = self._take_body(self._reader)
                 response = answer(request, server.seconds)
-                if response.status == 200 and size == 0 and position == end:
+                if size == 0 and position == end:
                     server.plain.learn(buf, request, response)
                 data = self._render(request, response)
                 size += len(data)

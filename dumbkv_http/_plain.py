@@ -30,7 +30,7 @@ _BLOCKS = 512
 
 
 class PlainGets:
-    """Answers plain GETs for one App; `learn` is told what the general path served with 200."""
+    """Answers plain GETs for one App; `learn` is told what the general path answered."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -41,7 +41,8 @@ class PlainGets:
         """Remembers the fields of `request`, which fills `buf`, if they ask for nothing special."""
         fields = request.fields
         if (
-            response.handler == "kv"
+            response.status == 200  # So the Host was accepted.
+            and response.handler == "kv"
             and request.http11
             and request.keep_alive
             and fields.length < 0

@@ -85,7 +85,7 @@ class Server(HTTPServer):
         self._finished = threading.Event()
         self._finished.set()
         # The loop never makes a handler: connections have a class of their own.
-        super().__init__(server_address, BaseHTTPRequestHandler, bind_and_activate)
+        super().__init__(server_address, BaseHTTPRequestHandler, bind_and_activate=False)
         self._selector = selectors.DefaultSelector()
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
@@ -97,6 +97,13 @@ class Server(HTTPServer):
         self._set_date()
         self.metrics.connections = lambda: len(self._connections)
         self.metrics.in_flight = self._in_flight
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except BaseException:
+                self.server_close()
+                raise
 
     def server_bind(self) -> None:
         """Binds; unlike HTTPServer's, without asking DNS for the host's name."""

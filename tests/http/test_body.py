@@ -122,5 +122,8 @@ def test_no_bytes_make_the_reader_raise_anything_but_a_refusal(data: bytes) -> N
     try:
         body.feed(data, 0)
     except WireError as error:
-        assert error.status in (400, 413, 431)
+        status = error.status
+    else:
+        status = 200
+    assert status in (200, 400, 413, 431)
     assert len(body.data) <= 100

@@ -1,0 +1,138 @@
+"""The short way for plain GETs gives what the long way gives, byte for byte, or gives way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dumbkv
+from dumbkv_http._plain import PlainGets
+from dumbkv_http.app import App
+from dumbkv_http.response import http_date, render
+from dumbkv_http.wire import WireError, parse_head
+from tests.conftest import BACKENDS
+
+NOW = 4_000_000_000
+BLOCKS = [
+    b"Host: localhost\r\n\r\n",
+    b"Host: LOCALHOST:8080\r\nUser-Agent: x\r\nAccept: */*\r\n\r\n",
+    b"Host: localhost\r\nConnection: keep-alive\r\n\r\n",
+    b"Host: localhost\r\nConnection: close\r\n\r\n",
+    b"Host: evil.example\r\n\r\n",
+    b"Host: localhost\r\nOrigin: http://localhost\r\n\r\n",
+    b"Host: localhost\r\nSec-Fetch-Site: none\r\n\r\n",
+    b'Host: localhost\r\nIf-None-Match: "1"\r\n\r\n',
+    b'Host: localhost\r\nIf-Match: *\r\n\r\n',
+    b"Host: localhost\r\nExpect: 100-continue\r\n\r\n",
+    b"Host: localhost\r\nContent-Length: 0\r\n\r\n",
+    b"Host: localhost\r\n\r\nGET /v1/kv/b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"Host: localhost\r\nX: " + b"y" * 2000 + b"\r\n\r\n",
+]
+
+
+def long_way(app: App, buf: bytes) -> tuple[bytes, tuple[str, str, int]] | None:
+    """The answer to a buffer that is one whole request, and how it is counted."""
+    try:
+        request = parse_head(buf)
+    except WireError:
+        return None
+    if request is None or request.end != len(buf):
+        return None
+    response = app(request, NOW)
+    line = b"" if request.keep_alive else b"Connection: close\r\n"
+    counted = (request.method, response.handler, response.status)
+    return render(response, http_date(NOW), line, request.method == "HEAD"), counted
+
+
+def teach(app: App, plain: PlainGets, block: bytes) -> None:
+    buf = b"GET /v1/kv/a HTTP/1.1\r\n" + block
+    request = parse_head(buf)
+    if request is not None and request.end == len(buf):
+        plain.learn(buf, request, app(request, NOW))
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def taught(request: pytest.FixtureRequest) -> Iterator[tuple[App, PlainGets]]:
+    with dumbkv.open(backend=request.param, max_key=40) as store:
+        store.update({b"a": b"1", b"a/b": b"", b"...": b"3", b".a": b"4"})
+        app = App(store, hosts=[b"localhost"])
+        plain = PlainGets(app)
+        for block in BLOCKS:
+            teach(app, plain, block)
+        yield app, plain
+        app.close()
+
+
+KEYS = st.one_of(
+    st.sampled_from([b"a", b"a/b", b"...", b".a", b"", b".", b"..", b"a/..", b"a%2fb", b"a?ttl=1"]),
+    st.binary(max_size=45),
+    st.lists(st.sampled_from([b"a", b"/", b".", b"%61", b"?", b" ", b"\r\n"]), max_size=8).map(
+        b"".join
+    ),
+)
+LINES = st.sampled_from(
+    [b"GET /v1/kv/%b HTTP/1.1\r\n", b"GET /v1/kv/%b HTTP/1.0\r\n", b"HEAD /v1/kv/%b HTTP/1.1\r\n",
+     b"GET /v1/kv%b HTTP/1.1\r\n", b"\r\nGET /v1/kv/%b HTTP/1.1\r\n", b"GET /%b HTTP/1.1\r\n"]
+)  # fmt: skip
+
+
+@given(LINES, KEYS, st.sampled_from(BLOCKS), st.integers(0, 3))
+def test_the_short_way_agrees_with_the_long_way(
+    taught: tuple[App, PlainGets], line: bytes, key: bytes, block: bytes, cut: int
+) -> None:
+    app, plain = taught
+    buf = (line % key + block)[: -cut or None]
+    before = dict(app.metrics.requests)
+    answer = plain.answer(buf, http_date(NOW), NOW)
+    if answer is None:
+        assert app.metrics.requests == before
+        return
+    expected = long_way(app, buf)
+    assert expected is not None
+    assert answer == expected[0]
+    before[expected[1]] += 1
+    assert app.metrics.requests == before
+
+
+def test_the_short_way_is_taken_for_what_is_common(taught: tuple[App, PlainGets]) -> None:
+    _, plain = taught
+    for n, block in enumerate(BLOCKS):
+        answer = plain.answer(b"GET /v1/kv/a HTTP/1.1\r\n" + block, b"now", NOW)
+        assert (answer is not None) == (n < 3)
+    assert plain.answer(b"GET /v1/kv/absent HTTP/1.1\r\n" + BLOCKS[0], b"now", NOW) is not None
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    with dumbkv.open(backend="python") as store:
+        store[b"a"] = b"1"
+        app = App(store)
+        plain = PlainGets(app)
+        for n in range(2000):
+            teach(app, plain, b"Host: h\r\nX: %d\r\n\r\n" % n)
+        assert len(plain._blocks) <= 512
+        teach(app, plain, BLOCKS[0])
+        assert plain.answer(b"GET /v1/kv/a HTTP/1.1\r\n" + BLOCKS[0], b"now", NOW) is not None
+        app.close()
+
+
+def test_while_draining_the_long_way_decides(fast_store: dumbkv.Store) -> None:
+    fast_store[b"a"] = b"1"
+    app = App(fast_store)
+    plain = PlainGets(app)
+    teach(app, plain, BLOCKS[0])
+    app.draining = True
+    assert plain.answer(b"GET /v1/kv/a HTTP/1.1\r\n" + BLOCKS[0], b"now", NOW) is None
+    app.close()
+
+
+def test_a_closed_store_is_left_to_the_long_way(fast_store: dumbkv.Store) -> None:
+    fast_store[b"a"] = b"1"
+    app = App(fast_store)
+    plain = PlainGets(app)
+    teach(app, plain, BLOCKS[0])
+    fast_store.close()
+    assert plain.answer(b"GET /v1/kv/a HTTP/1.1\r\n" + BLOCKS[0], b"now", NOW) is None
+    app.close()
