@@ -44,7 +44,7 @@ def ffi() -> FFI:
     return builder
 
 
-class BuildExt(build_ext):
+class BuildExt(build_ext):  # type: ignore[misc]  # setuptools has no types
     """Builds the extension named in pyproject.toml, or goes on without it if it may."""
 
     def run(self) -> None:

@@ -16,35 +16,34 @@ The lock is re-entrant because a finalizer or a signal handler may run in the
 middle of a method and use the store it interrupts.
 """
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from threading import RLock
-from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
-from dumbkv._entry import Entry
-from dumbkv.errors import (
-    ClosedError,
-    InvalidKeyError,
-    NotAnIntegerError,
-    TooLargeError,
-    shown,
+from dumbkv._arguments import (
+    INT64,
+    KEY_CEILING,
+    NEVER,
+    VALUE_CEILING,
+    Buffer,
+    check_version,
+    epoch_microseconds,
+    integer_from,
+    key_from,
+    limit,
+    microseconds,
+    pairs_from,
+    step_from,
+    value_from,
 )
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-"""What keys and values may be given as. They are copied, and come back as bytes."""
+from dumbkv._entry import Entry
+from dumbkv.errors import ClosedError, shown
 
 T = TypeVar("T")
 
 MAX_KEY = 1024
 MAX_VALUE = 16 * 1024 * 1024
-_KEY_CEILING = 2**16 - 1
-_VALUE_CEILING = 2**32 - 1
-_TTL_CEILING = 1e10
-_EPOCH_CEILING = 1e11
-_INT64 = range(-(2**63), 2**63)
-_VERSIONS = range(1, 2**63)
-_NEVER = 2**63 - 1
 _MISSING: Any = object()
 
 
@@ -81,16 +80,18 @@ class Table:
         max_value: int = MAX_VALUE,
         default_ttl: float | None = None,
     ) -> None:
-        self.max_key = _limit("max_key", max_key, 1, _KEY_CEILING)
-        self.max_value = _limit("max_value", max_value, 0, _VALUE_CEILING)
-        self._default_ttl = None if default_ttl is None else _microseconds("default_ttl", default_ttl)
+        self.max_key = limit("max_key", max_key, 1, KEY_CEILING)
+        self.max_value = limit("max_value", max_value, 0, VALUE_CEILING)
+        self._default_ttl = (
+            None if default_ttl is None else microseconds("default_ttl", default_ttl)
+        )
         self._lock = RLock()
         self._cells: dict[bytes, _Cell] = {}
         self._clock: tuple[int, int] | None = None
         self._closed = False
         self._counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0}
         self._data_bytes = 0
-        self._next_deadline = _NEVER
+        self._next_deadline = NEVER
         self._version = 0
 
     # Reading
@@ -134,7 +135,7 @@ class Table:
             if cell is None:
                 return None
             expires_at = None
-            if cell.deadline != _NEVER:
+            if cell.deadline != NEVER:
                 expires_at = (self._wall() + cell.deadline - self._now()) / 1e6
             return Entry(key, cell.value, cell.version, expires_at)
 
@@ -145,7 +146,7 @@ class Table:
             cell = self._read(key)
             if cell is None:
                 raise KeyError(key)
-            return None if cell.deadline == _NEVER else (cell.deadline - self._now()) / 1e6
+            return None if cell.deadline == NEVER else (cell.deadline - self._now()) / 1e6
 
     # Writing
 
@@ -179,12 +180,12 @@ class Table:
         key, value = self._key(key), self._value(value)
         if (ttl is not None) + (expire_at is not None) + bool(keep_ttl) > 1:
             raise ValueError("expected at most one of ttl, expire_at and keep_ttl")
-        span = None if ttl is None else _microseconds("ttl", ttl)
-        epoch = None if expire_at is None else _epoch_microseconds(expire_at)
+        span = None if ttl is None else microseconds("ttl", ttl)
+        epoch = None if expire_at is None else epoch_microseconds(expire_at)
         if nx and (xx or if_version is not None):
             raise ValueError("nx writes only absent keys: expected no xx or if_version beside it")
         if if_version is not None:
-            _check_version(if_version)
+            check_version(if_version)
         with self._lock:
             self._open()
             cell = self._live(key)
@@ -211,7 +212,7 @@ class Table:
         """Store `value` only when `key` is absent; the version, or None when it was there."""
         return Table.set(self, key, value, ttl=ttl, expire_at=expire_at, nx=True)
 
-    def setdefault(self, key: Buffer, default: Buffer) -> bytes:  # type: ignore[override]  # None is no value here
+    def setdefault(self, key: Buffer, default: Buffer) -> bytes:
         """The value of `key`, after storing `default` when it was absent."""
         key, value = self._key(key), self._value(default)
         with self._lock:
@@ -222,9 +223,9 @@ class Table:
             self._put(key, value, self._default_deadline())
             return value
 
-    def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /) -> None:  # type: ignore[override]  # keys are bytes: no keyword arguments
+    def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /) -> None:
         """Store every pair of a mapping or of an iterable of pairs: all of them or none."""
-        pairs = [(self._key(key), self._value(value)) for key, value in _pairs(other)]
+        pairs = [(self._key(key), self._value(value)) for key, value in pairs_from(other)]
         with self._lock:
             self._open()
             deadline = self._default_deadline()
@@ -248,21 +249,19 @@ class Table:
 
     def _add(self, key: Buffer, by: int, sign: int, ttl: float | None) -> int:
         key = self._key(key)
-        if not isinstance(by, int) or isinstance(by, bool):
-            raise TypeError(f"by must be an int, not {_type_name(by)}")
-        if by not in _INT64 or by * sign not in _INT64:
-            raise OverflowError("by does not fit a signed 64-bit integer")
-        by *= sign
-        span = None if ttl is None else _microseconds("ttl", ttl)
+        by = step_from(by, sign)
+        span = None if ttl is None else microseconds("ttl", ttl)
         with self._lock:
             self._open()
             cell = self._live(key)
             if cell is None:
                 total, deadline = by, self._deadline(span, None)
             else:
-                total, deadline = _integer(key, cell.value) + by, cell.deadline
-            if total not in _INT64:
-                raise OverflowError(f"the sum at key {shown(key)} does not fit a signed 64-bit integer")
+                total, deadline = integer_from(key, cell.value) + by, cell.deadline
+            if total not in INT64:
+                raise OverflowError(
+                    f"the sum at key {shown(key)} does not fit a signed 64-bit integer"
+                )
             self._put(key, b"%d" % total, deadline)
             return total
 
@@ -273,8 +272,8 @@ class Table:
         key = self._key(key)
         if (ttl is None) == (expire_at is None):
             raise ValueError("touch needs either ttl or expire_at")
-        span = None if ttl is None else _microseconds("ttl", ttl)
-        epoch = None if expire_at is None else _epoch_microseconds(expire_at)
+        span = None if ttl is None else microseconds("ttl", ttl)
+        epoch = None if expire_at is None else epoch_microseconds(expire_at)
         with self._lock:
             self._open()
             cell = self._live(key)
@@ -289,9 +288,9 @@ class Table:
         with self._lock:
             self._open()
             cell = self._live(key)
-            if cell is None or cell.deadline == _NEVER:
+            if cell is None or cell.deadline == NEVER:
                 return False
-            self._store(key, cell._replace(deadline=_NEVER))
+            self._store(key, cell._replace(deadline=NEVER))
             return True
 
     # Removing
@@ -304,7 +303,7 @@ class Table:
         """Remove `key`; whether it was there (and, if asked, at that version)."""
         key = self._key(key)
         if if_version is not None:
-            _check_version(if_version)
+            check_version(if_version)
         with self._lock:
             self._open()
             cell = self._live(key)
@@ -388,7 +387,7 @@ class Table:
         with self._lock:
             sizes = sum(len(key) + len(cell.value) for key, cell in self._cells.items())
             assert sizes == self._data_bytes, (sizes, self._data_bytes)
-            first = min((cell.deadline for cell in self._cells.values()), default=_NEVER)
+            first = min((cell.deadline for cell in self._cells.values()), default=NEVER)
             assert self._next_deadline <= first, (self._next_deadline, first)
             assert all(cell.version <= self._version for cell in self._cells.values())
 
@@ -409,14 +408,14 @@ class Table:
         return time.time_ns() // 1000 if self._clock is None else self._clock[1]
 
     def _default_deadline(self) -> int:
-        return _NEVER if self._default_ttl is None else self._deadline(self._default_ttl, None)
+        return NEVER if self._default_ttl is None else self._deadline(self._default_ttl, None)
 
     def _deadline(self, span: int | None, epoch: int | None) -> int:
         if epoch is not None:
-            return _NEVER if epoch == _NEVER else max(1, self._now() + epoch - self._wall())
+            return NEVER if epoch == NEVER else max(1, self._now() + epoch - self._wall())
         if span is None:
             return self._default_deadline()
-        return _NEVER if span == _NEVER else self._now() + span
+        return NEVER if span == NEVER else self._now() + span
 
     def _live(self, key: bytes) -> _Cell | None:
         cell = self._cells.get(key)
@@ -453,104 +452,18 @@ class Table:
         gone = [(key, cell) for key, cell in self._cells.items() if cell.deadline <= now]
         for key, cell in gone:
             self._drop(key, cell, "expired")
-        self._next_deadline = min((c.deadline for c in self._cells.values()), default=_NEVER)
+        self._next_deadline = min((c.deadline for c in self._cells.values()), default=NEVER)
         return len(gone)
 
     def _empty(self) -> None:
         self._cells = {}
         self._data_bytes = 0
-        self._next_deadline = _NEVER
+        self._next_deadline = NEVER
 
     # Arguments
 
-    def _key(self, key: object) -> bytes:
-        if type(key) is not bytes:
-            key = _bytes("key", key)
-        if not 0 < len(key) <= self.max_key:
-            if not key:
-                raise InvalidKeyError(f"the key is empty: expected 1 to {self.max_key} bytes")
-            raise InvalidKeyError(
-                f"the key has {len(key)} bytes: expected 1 to {self.max_key}: {shown(key)}"
-            )
-        return key
+    def _key(self, given: object) -> bytes:
+        return key_from(given, self.max_key)
 
-    def _value(self, value: object) -> bytes:
-        if type(value) is not bytes:
-            value = _bytes("value", value)
-        if len(value) > self.max_value:
-            raise TooLargeError(
-                f"the value has {len(value)} bytes: expected at most {self.max_value}"
-            )
-        return value
-
-
-def _bytes(what: str, given: object) -> bytes:
-    try:
-        return bytes(memoryview(given))  # type: ignore[arg-type]  # the except answers it
-    except TypeError:
-        hint = ": encode it first" if isinstance(given, str) else ""
-        raise TypeError(f"{what} must be bytes-like, not {_type_name(given)}{hint}") from None
-
-
-def _type_name(given: object) -> str:
-    return type(given).__name__
-
-
-def _limit(name: str, given: int, least: int, most: int) -> int:
-    if not isinstance(given, int) or isinstance(given, bool):
-        raise TypeError(f"{name} must be an int, not {_type_name(given)}")
-    if not least <= given <= most:
-        raise ValueError(f"{name} is out of range: expected {least} to {most}")
-    return given
-
-
-def _number(name: str, given: float) -> None:
-    if not isinstance(given, (int, float)) or isinstance(given, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {_type_name(given)}")
-
-
-def _microseconds(name: str, given: float) -> int:
-    _number(name, given)
-    if given == math.inf:
-        return _NEVER
-    if not 0 < given <= _TTL_CEILING:
-        raise ValueError(
-            f"{name} is {given!r}: expected seconds above 0, at most 1e10, or infinity for never"
-        )
-    return max(1, int(given * 1e6 + 0.5))
-
-
-def _epoch_microseconds(given: float) -> int:
-    _number("expire_at", given)
-    if given == math.inf:
-        return _NEVER
-    if not 0 <= given <= _EPOCH_CEILING:
-        raise ValueError(
-            f"expire_at is {given!r}: expected seconds since 1970, at most 1e11, or infinity for never"
-        )
-    return int(given * 1e6 + 0.5)
-
-
-def _check_version(given: int) -> None:
-    if not isinstance(given, int) or isinstance(given, bool):
-        raise TypeError(f"if_version must be an int, not {_type_name(given)}")
-    if given not in _VERSIONS:
-        raise ValueError(f"if_version is {given!r}: expected a version that set or entry gave")
-
-
-def _integer(key: bytes, value: bytes) -> int:
-    digits = value[1:] if value.startswith(b"-") else value
-    canonical = digits.isdigit() and len(digits) <= 19 and (digits[:1] != b"0" or value == b"0")
-    if not canonical or int(value) not in _INT64:
-        raise NotAnIntegerError(
-            f"the value at key {shown(key)} is not a decimal 64-bit integer: {shown(value)}"
-        )
-    return int(value)
-
-
-def _pairs(other: Mapping[Any, Any] | Iterable[Any]) -> Iterable[tuple[Any, Any]]:
-    pairs: Iterable[Any] = other.items() if hasattr(other, "items") else other
-    for index, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"update: element {index} must be a (key, value) pair")
-        yield pair[0], pair[1]
+    def _value(self, given: object) -> bytes:
+        return value_from(given, self.max_value)

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "dumbkv.errors": set(),
     "dumbkv._entry": set(),
-    "dumbkv._table": {"dumbkv._entry", "dumbkv.errors"},
+    "dumbkv._arguments": {"dumbkv.errors"},
+    "dumbkv._table": {"dumbkv._arguments", "dumbkv._entry", "dumbkv.errors"},
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._store": {"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
@@ -66,7 +67,7 @@ def test_the_service_uses_the_stores_public_names_only() -> None:
 def test_both_tables_have_the_same_methods_with_the_same_arguments() -> None:
     from dumbkv import _ctable
 
-    for name, function in inspect.getmembers(_table.Table, inspect.isfunction):
+    for name, _ in inspect.getmembers(_table.Table, inspect.isfunction):
         if not name.startswith("_"):
             assert callable(getattr(_ctable.Table, name)), name
     assert dumbkv.open(backend="c").max_key == dumbkv.open(backend="python").max_key

@@ -23,7 +23,7 @@ def test_store_is_a_mutable_mapping(store: dumbkv.Store) -> None:
 @given(contents)
 def test_contents_come_back_whatever_they_are(expected: dict[bytes, bytes]) -> None:
     for backend in ("python", "auto"):
-        with dumbkv.open(backend=backend) as store:  # type: ignore[arg-type]  # both are names
+        with dumbkv.open(backend=backend) as store:
             store.update(expected)
             assert store == expected
             assert dict(store) == expected

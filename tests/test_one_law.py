@@ -35,7 +35,7 @@ bad_keys = st.sampled_from(["text", b"", b"x" * 25, None, 7, ["a"]])
 bad_values = st.sampled_from(["text", b"x" * 41, None, 7, [b"a"]])
 good_ttls = st.floats(0.000001, 30) | st.integers(10, 60) | st.just(float("inf"))
 good_epochs = st.floats(WALL / 1e6 - 5, WALL / 1e6 + 60) | st.sampled_from([0, float("inf")])
-expiries = st.one_of(
+expiries: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"ttl": good_ttls}),
     st.fixed_dictionaries({"expire_at": good_epochs}),
@@ -267,9 +267,11 @@ class Law(RuleBasedStateMachine):
 
     @rule(
         call=st.sampled_from(
-            [("get",), ("__getitem__",), ("__contains__",), ("__delitem__",), ("entry",), ("ttl",)]
-            + [("persist",), ("delete",), ("pop",), ("incr",), ("touch", 5)]
-            + [("set", b"v"), ("add", b"v"), ("setdefault", b"v"), ("__setitem__", b"v")]
+            [
+                *[("get",), ("__getitem__",), ("__contains__",), ("entry",), ("ttl",)],
+                *[("__delitem__",), ("persist",), ("delete",), ("pop",), ("incr",), ("touch", 5)],
+                *[("set", b"v"), ("add", b"v"), ("setdefault", b"v"), ("__setitem__", b"v")],
+            ]
         ),
         key=bad_keys,
     )
@@ -317,4 +319,3 @@ class Law(RuleBasedStateMachine):
 
 
 TestLaw = Law.TestCase
-

@@ -141,7 +141,9 @@ def test_incr_refuses_what_it_cannot_add(store: dumbkv.Store) -> None:
 def test_limits_are_the_callers(open_store: OpenStore) -> None:
     store = open_store(max_key=3, max_value=4)
     store[b"abc"] = b"1234"
-    with pytest.raises(dumbkv.InvalidKeyError, match=r"the key has 4 bytes: expected 1 to 3: b'abcd'"):
+    with pytest.raises(
+        dumbkv.InvalidKeyError, match=r"the key has 4 bytes: expected 1 to 3: b'abcd'"
+    ):
         store[b"abcd"] = b""
     with pytest.raises(dumbkv.InvalidKeyError, match="the key is empty: expected 1 to 3 bytes"):
         store.get(b"")
@@ -187,7 +189,7 @@ def test_a_value_of_the_default_limit_comes_back(store: dumbkv.Store) -> None:
 
 def test_wrong_calls_say_what_is_wrong(store: dumbkv.Store) -> None:
     untyped: Any = store
-    for call in (
+    calls: list[Any] = [
         lambda: untyped.get(),
         lambda: untyped.get(b"a", b"b", b"c"),
         lambda: untyped.get(b"a", key=b"a"),
@@ -197,7 +199,8 @@ def test_wrong_calls_say_what_is_wrong(store: dumbkv.Store) -> None:
         lambda: untyped.delete(),
         lambda: untyped.pop(),
         lambda: untyped.incr(b"a", by="1"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(TypeError):
             call()
     assert not store

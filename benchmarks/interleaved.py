@@ -1,0 +1,58 @@
+"""Timing several ways of doing one thing fairly on a noisy machine.
+
+Rounds of all contenders alternate, so that a slow moment falls on each of them, and what
+counts is the ratio of medians. Keys are made anew for each round: a dict finds a key it has
+seen as the same object, with its hash already in it, up to three times faster than one that
+has just come off a socket or a file.
+"""
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import TypeAlias
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+Round: TypeAlias = Callable[[], None]
+Prepare: TypeAlias = Callable[[], Round]
+"""Makes ready, untimed, and gives what is to be timed once."""
+
+
+def fresh(keys: Sequence[bytes]) -> list[bytes]:
+    """The same keys as new objects, in random order."""
+    copies = [bytes(bytearray(key)) for key in keys]
+    random.shuffle(copies)
+    return copies
+
+
+def ratios(
+    benchmark: BenchmarkFixture, subject: Prepare, siblings: dict[str, Prepare], rounds: int
+) -> dict[str, float]:
+    """The median time of `subject` as a share of each sibling's; into the report, too."""
+    times: dict[str, list[float]] = {name: [] for name in siblings}
+    own: list[float] = []
+
+    def prepare() -> tuple[tuple[Round], dict[str, object]]:
+        for name, sibling in siblings.items():
+            timed = sibling()
+            times[name].append(seconds(timed))
+        return (subject(),), {}
+
+    def run(timed: Round) -> None:
+        own.append(seconds(timed))
+
+    benchmark.pedantic(run, setup=prepare, rounds=rounds, warmup_rounds=1)
+    found = {
+        name: statistics.median(own[1:]) / statistics.median(theirs[1:])
+        for name, theirs in times.items()
+    }
+    benchmark.extra_info.update({f"ratio to {name}": round(r, 3) for name, r in found.items()})
+    print("".join(f"  {ratio:.2f} of {name}" for name, ratio in found.items()), end=" ")
+    return found
+
+
+def seconds(timed: Round) -> float:
+    begin = perf_counter()
+    timed()
+    return perf_counter() - begin
