@@ -111,9 +111,16 @@ class Connection:
             server = self._server
             answer = self._plain(data, server.date, server.seconds)
             if answer is not None:
-                self.deadline = now + server.limits.idle_timeout
+                self.deadline = now + server.idle_timeout
+                try:
+                    sent = self._send(answer)
+                except OSError:  # Full, or gone: the general path tells which.
+                    sent = -1
+                if sent == len(answer):
+                    server.observe(server.clock() - now)
+                    return
                 self._operations = 1
-                self._transmit(answer)
+                self._transmit(answer, max(sent, 0))
                 return
         if data:
             self._advance(self._pending + data if self._pending else data)
@@ -288,11 +295,12 @@ class Connection:
         self._pending = b""
         self._transmit(self._render_error(error))
 
-    def _transmit(self, data: bytes) -> None:
+    def _transmit(self, data: bytes, sent: int = 0) -> None:
+        """Sends `data`, of which `sent` bytes are sent already, now or when the client reads."""
         try:
-            sent = self._send(data)
+            sent += self._send(data[sent:] if sent else data)
         except BlockingIOError:
-            sent = 0
+            pass
         except OSError:
             self._lost()
             return

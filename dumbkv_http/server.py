@@ -70,6 +70,8 @@ class Server(HTTPServer):
         self.limits = limits or Limits()
         self.clock = clock
         self.plain = PlainGets(app)
+        self.observe = app.metrics.observe
+        self.idle_timeout = self.limits.idle_timeout
         self.held = 0
         self.unsent = 0
         self._wall = wall
@@ -200,11 +202,17 @@ class Server(HTTPServer):
                 connection.resume(now)
             except Exception:
                 self._failed(connection.resume)
+        accepting = False
         for key, _ in events:
+            if key.fileobj is self.socket:
+                accepting = True
+                continue
             try:
                 key.data(now)
             except Exception:
                 self._failed(key.data)
+        if accepting:  # Last, so that no connection is evicted while its request waits here.
+            self._accept(now)
         if self._accept_again and now >= self._accept_again and not self._stopping:
             self._listen(True)
         if now >= self._next_sweep:
@@ -241,12 +249,12 @@ class Server(HTTPServer):
     def _listen(self, on: bool) -> None:
         self._accept_again = 0.0
         if on and not self._listening:
-            self._selector.register(self.socket, selectors.EVENT_READ, self._on_accept)
+            self._selector.register(self.socket, selectors.EVENT_READ)
         elif self._listening and not on:
             self._selector.unregister(self.socket)
         self._listening = on
 
-    def _on_accept(self, now: float) -> None:
+    def _accept(self, now: float) -> None:
         for _ in range(_ACCEPT_BATCH):
             try:
                 sock = self.socket.accept()[0]
