@@ -8,8 +8,7 @@
 #define EPOCH_CEILING 1e11
 
 typedef struct {
-    PyObject_HEAD
-    dkv_table *table;
+    PyObject_HEAD dkv_table *table;
     Py_ssize_t max_key;
     Py_ssize_t max_value;
     int64_t default_span; /* microseconds, DKV_NEVER for none */
@@ -88,7 +87,8 @@ static int text_from(Text *text, PyObject *given, const char *what)
                                : "value must be bytes-like, not %S: encode it first",
                            given);
             else
-                raise_type(key ? "key must be bytes-like, not %S" : "value must be bytes-like, not %S",
+                raise_type(key ? "key must be bytes-like, not %S"
+                               : "value must be bytes-like, not %S",
                            given);
             return -1;
         }
@@ -191,8 +191,8 @@ static int span_from(int64_t *span, PyObject *given, const char *name)
     }
     if (!(seconds > 0 && seconds <= TTL_CEILING)) {
         PyErr_Format(PyExc_ValueError,
-                     "%s is %R: expected seconds above 0, at most 1e10, or infinity for never", name,
-                     given);
+                     "%s is %R: expected seconds above 0, at most 1e10, or infinity for never",
+                     name, given);
         return -1;
     }
     *span = (int64_t)(seconds * 1e6 + 0.5);
@@ -235,8 +235,8 @@ static int version_from(uint64_t *version, PyObject *given)
         number = 0;
     }
     if (number < 1) {
-        PyErr_Format(PyExc_ValueError, "if_version is %R: expected a version that set or entry gave",
-                     given);
+        PyErr_Format(PyExc_ValueError,
+                     "if_version is %R: expected a version that set or entry gave", given);
         return -1;
     }
     *version = (uint64_t)number;
@@ -264,8 +264,8 @@ static int64_t deadline_of(const TableObject *self, Expiry expiry)
 }
 
 /* Keyword arguments of a METH_FASTCALL function: fill `slots` by name. */
-static int keywords(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                    const char *const *known, PyObject **slots)
+static int keywords(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames, const char *const *known, PyObject **slots)
 {
     Py_ssize_t count = kwnames ? PyTuple_Size(kwnames) : 0;
     for (Py_ssize_t i = 0; i < count; i++) {

@@ -108,8 +108,9 @@ static PyObject *Table_entry(PyObject *self, PyObject *arg)
         result = Py_NewRef(Py_None);
     } else if (value) {
         int64_t epoch = dkv_wall(table->table) - dkv_now(table->table);
-        PyObject *expires_at =
-            deadline == DKV_NEVER ? Py_NewRef(Py_None) : PyFloat_FromDouble((double)(epoch + deadline) / 1e6);
+        PyObject *expires_at = deadline == DKV_NEVER
+                                   ? Py_NewRef(Py_None)
+                                   : PyFloat_FromDouble((double)(epoch + deadline) / 1e6);
         PyObject *number = PyLong_FromUnsignedLongLong(version);
         if (number && expires_at)
             result = PyObject_CallFunctionObjArgs(names.entry_type, key.owner, value, number,

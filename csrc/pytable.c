@@ -129,7 +129,8 @@ static void Table_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
-#define FAST(name) {#name, (PyCFunction)(void (*)(void))Table_##name, METH_FASTCALL | METH_KEYWORDS, NULL}
+#define FAST(name)                                                                                 \
+    {#name, (PyCFunction)(void (*)(void))Table_##name, METH_FASTCALL | METH_KEYWORDS, NULL}
 
 static PyMethodDef Table_methods[] = {
     FAST(get),
@@ -164,16 +165,11 @@ static PyMemberDef Table_members[] = {
 };
 
 static PyType_Slot Table_slots[] = {
-    {Py_tp_new, (void *)Table_new},
-    {Py_tp_dealloc, (void *)Table_dealloc},
-    {Py_tp_methods, Table_methods},
-    {Py_tp_getset, Table_getset},
-    {Py_tp_members, Table_members},
-    {Py_mp_length, (void *)Table_len},
-    {Py_mp_subscript, (void *)Table_getitem},
-    {Py_mp_ass_subscript, (void *)Table_setitem},
-    {Py_sq_contains, (void *)Table_contains},
-    {0, NULL},
+    {Py_tp_new, (void *)Table_new},           {Py_tp_dealloc, (void *)Table_dealloc},
+    {Py_tp_methods, Table_methods},           {Py_tp_getset, Table_getset},
+    {Py_tp_members, Table_members},           {Py_mp_length, (void *)Table_len},
+    {Py_mp_subscript, (void *)Table_getitem}, {Py_mp_ass_subscript, (void *)Table_setitem},
+    {Py_sq_contains, (void *)Table_contains}, {0, NULL},
 };
 
 static PyType_Spec Table_spec = {

@@ -132,8 +132,8 @@ static int pair_arguments(const char *function, PyObject *const *args, Py_ssize_
 static PyObject *Table_set(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames)
 {
-    static const char *const known[] = {"key",      "value", "ttl", "expire_at",
-                                        "keep_ttl", "nx",    "xx",  "if_version", NULL};
+    static const char *const known[] = {"key", "value", "ttl",        "expire_at", "keep_ttl",
+                                        "nx",  "xx",    "if_version", NULL};
     PyObject *slots[OPTIONS] = {NULL};
     if (pair_arguments("set", args, nargs, kwnames, known, slots) < 0)
         return NULL;

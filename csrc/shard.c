@@ -38,8 +38,8 @@ static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, const u
         memcpy(at + key_len, value, value_len);
 }
 
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value,
-                         size_t value_len, int64_t deadline)
+dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
+                         int64_t deadline)
 {
     dkv_entry *e = DKV_MALLOC(capacity(entry_size(key_len, value_len, deadline != DKV_NEVER)));
     if (!e)

@@ -78,8 +78,8 @@ static inline int64_t dkv_entry_deadline(const dkv_entry *e)
 }
 
 /* A new entry with version 0, or NULL. */
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value,
-                         size_t value_len, int64_t deadline);
+dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
+                         int64_t deadline);
 
 /* Write another value over an entry when its allocation fits it: whether it did. */
 bool dkv_entry_refill(dkv_entry *e, const uint8_t *key, const uint8_t *value, size_t value_len,

@@ -37,8 +37,8 @@ enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
 /* cdef begin */
 
 /* Codes. */
-#define DKV_ENOMEM -1  /* an allocation failed */
-#define DKV_ECLOSED -2 /* the table was closed */
+#define DKV_ENOMEM -1   /* an allocation failed */
+#define DKV_ECLOSED -2  /* the table was closed */
 #define DKV_ECORRUPT -3 /* dkv_check found an invariant broken */
 
 typedef struct dkv_table dkv_table;
