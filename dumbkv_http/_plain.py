@@ -17,7 +17,7 @@ from collections.abc import Callable
 from .app import App
 from .kv import VALUE_LINES, not_found
 from .response import Response, http_date, render
-from .wire import Request
+from .wire import LINE_LIMIT, Request
 
 __all__ = ["PlainGets"]
 
@@ -62,8 +62,8 @@ class PlainGets:
         blocks = self._blocks
         count = app.metrics.count
         entry_of = app.store.entry
-        longest = len(_START) + app.store.max_key
         start = len(_START)
+        longest = min(start + app.store.max_key, LINE_LIMIT - len(b" HTTP/1.1"))
         end = len(_END)
 
         def answer(buf: bytes, date: bytes, now: int) -> bytes | None:

@@ -190,8 +190,9 @@ class Server(HTTPServer):
     def _round(self, longest: float | None) -> None:
         if self._resumed:
             longest = 0.0
-        elif self._accept_again and longest is not None:
-            longest = min(longest, max(0.0, self._accept_again - self.clock()))
+        elif self._accept_again:
+            pause = max(0.0, self._accept_again - self.clock())
+            longest = pause if longest is None else min(longest, pause)
         events = self._selector.select(longest)
         now = self.clock()
         if int(self._wall()) != self.seconds:
@@ -212,7 +213,10 @@ class Server(HTTPServer):
             except Exception:
                 self._failed(key.data)
         if accepting:  # Last, so that no connection is evicted while its request waits here.
-            self._accept(now)
+            try:
+                self._accept(now)
+            except Exception:
+                self._failed(self._accept)
         if self._accept_again and now >= self._accept_again and not self._stopping:
             self._listen(True)
         if now >= self._next_sweep:
@@ -220,7 +224,7 @@ class Server(HTTPServer):
 
     def _failed(self, callback: Callable[[float], None]) -> None:
         """A bug of ours, met by one client, must not end the loop for the others."""
-        _log.exception("serving a connection failed")
+        _log.exception("%s failed", getattr(callback, "__qualname__", callback))
         owner = getattr(callback, "__self__", None)
         if isinstance(owner, Connection):
             owner.fail()
@@ -229,7 +233,10 @@ class Server(HTTPServer):
         self._next_sweep = now + self.limits.sweep_interval(0.5)
         for connection in (*self._connections, *self._refused):
             if now >= connection.deadline:
-                connection.expire(now)
+                try:
+                    connection.expire(now)
+                except Exception:
+                    self._failed(connection.expire)
         self.service_actions()
 
     def _set_date(self) -> None:

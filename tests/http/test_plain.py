@@ -12,7 +12,7 @@ import dumbkv
 from dumbkv_http._plain import PlainGets
 from dumbkv_http.app import App
 from dumbkv_http.response import http_date, render
-from dumbkv_http.wire import WireError, parse_head
+from dumbkv_http.wire import LINE_LIMIT, WireError, parse_head
 from tests.conftest import BACKENDS
 
 NOW = 4_000_000_000
@@ -103,6 +103,20 @@ def test_the_short_way_is_taken_for_what_is_common(taught: tuple[App, PlainGets]
         answer = plain.answer(b"GET /v1/kv/a HTTP/1.1\r\n" + block, b"now", NOW)
         assert (answer is not None) == (n < 3)
     assert plain.answer(b"GET /v1/kv/absent HTTP/1.1\r\n" + BLOCKS[0], b"now", NOW) is not None
+
+
+def test_a_request_line_over_the_limit_is_left_to_the_long_way() -> None:
+    with dumbkv.open(backend="python", max_key=20_000) as store:
+        app = App(store, hosts=[b"localhost"])
+        plain = PlainGets(app)
+        store[b"a"] = b"1"
+        teach(app, plain, BLOCKS[0])
+        for length, short in ((LINE_LIMIT - 20, True), (LINE_LIMIT - 19, False)):
+            line = b"GET /v1/kv/" + b"k" * length + b" HTTP/1.1"
+            assert (len(line) <= LINE_LIMIT) == short
+            answer = plain.answer(line + b"\r\n" + BLOCKS[0], b"now", NOW)
+            assert (answer is not None) == short
+        app.close()
 
 
 def test_what_is_remembered_is_bounded() -> None:

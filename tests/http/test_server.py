@@ -205,6 +205,16 @@ def test_a_refused_upload_can_be_finished_and_its_answer_still_read(service: Ser
     assert len(service.server.app.store) == 0
 
 
+def test_a_refused_client_is_not_reset_while_it_is_still_sending(service: Service) -> None:
+    with RawClient(service) as client:
+        client.send(put("a", b"").replace(b"Length: 0", b"Length: 9999999"))
+        assert client.answer().status == 413
+        assert client.rest() == b""  # Our side is shut, and yet:
+        for _ in range(50):
+            client.send(bytes(1000))
+    wait_until(lambda: service.server.metrics.connections() == 0)
+
+
 def test_a_body_cut_short_is_never_stored(service: Service) -> None:
     head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunked = head + b"3\r\nabc\r\n"
