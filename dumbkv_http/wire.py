@@ -186,8 +186,6 @@ def parse_head(buf: bytes, start: int = 0, scanned: int = 0) -> Request | None:
     eol = buf.find(b"\r\n", start)
     if eol == start:  # RFC 9112 section 2.2: one empty line in front of a request is forgiven.
         start += 2
-        if eol == end:
-            raise _bad("an empty line where a request line was expected")
         eol = buf.find(b"\r\n", start)
     if eol - start > LINE_LIMIT:
         raise _line_too_long()

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import dumbkv
 from dumbkv_http import Limits
+from dumbkv_http._connection import HEAD
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, counted, wait_until
 
@@ -40,6 +41,18 @@ def test_a_head_that_drips_is_answered_408(fast_store: dumbkv.Store, serve: Serv
                 continue
             break
         assert answered == b"HTTP/1.1 408"
+
+
+def test_each_head_has_a_deadline_of_its_own(fast_store: dumbkv.Store, serve: Serve) -> None:
+    service = serve(fast_store)
+    data = get("a")
+    with RawClient(service) as client:
+        client.send(data[:-1])
+        wait_until(lambda: [each for each in service.server._connections if each.state == HEAD])
+        (connection,) = service.server._connections
+        first = connection.deadline
+        assert client.ask(data[-1:] + b"GET /").status == 404
+        wait_until(lambda: connection.state == HEAD and connection.deadline > first, seconds=2)
 
 
 def test_a_body_that_does_not_come_is_answered_408(fast_store: dumbkv.Store, serve: Serve) -> None:
@@ -125,6 +138,19 @@ def test_at_the_cap_with_none_idle_the_newcomer_gets_a_counted_503(
         for client in busy:
             assert client.ask(b"o").status in (201, 204)
     assert service.server.metrics.requests["OTHER", "other", 503] == 39
+
+
+def test_a_pipeline_waits_while_its_answers_are_not_read(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    fast_store[b"large"] = bytes(100 * 1024)
+    service = serve(fast_store)
+    with RawClient(service) as client:
+        client.send(get("large") * 300)
+        wait_until(lambda: service.server.unsent > 0)
+        assert service.server.unsent < 512 * 1024
+        for _ in range(300):
+            assert client.answer().status == 200
 
 
 def test_bodies_under_way_share_a_budget(fast_store: dumbkv.Store, serve: Serve) -> None:
