@@ -313,7 +313,7 @@ class Connection:
         self._began = server.clock()
         self.state = WRITE
         self.deadline = self._began + server.limits.write_timeout
-        server.unsent += len(self._unsent)
+        server.unsent += len(data)  # All of it is kept until the last byte has gone.
         server.wait_for_write(self)
 
     def _flush(self, now: float) -> None:
@@ -326,13 +326,12 @@ class Connection:
             self._lost()
             return
         server = self._server
-        server.unsent -= sent
         self._sent += sent
         self._unsent = self._unsent[sent:]
         limits = server.limits
         self.deadline = self._began + limits.write_timeout + self._sent / limits.min_rate
         if not self._unsent:
-            self._unsent = None
+            self._drop_unsent()
             self._began = now
             self.state = IDLE
             self._rest(now)
@@ -341,7 +340,7 @@ class Connection:
 
     def _drop_unsent(self) -> None:
         if self._unsent is not None:
-            self._server.unsent -= len(self._unsent)
+            self._server.unsent -= memoryview(self._unsent.obj).nbytes
             self._unsent = None
 
     def _flushed(self) -> None:

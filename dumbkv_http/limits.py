@@ -13,6 +13,10 @@ class Limits(NamedTuple):
 
     A body, or an answer the client is slow to read, has its time-out plus one second for every
     `min_rate` bytes that went through: slow links are served, clients that stand still are not.
+
+    `body_budget` is for all unfinished bodies together; the one that exceeds it gets a 503.
+    `unsent_budget` is for all answers that clients are slow to read; when a new one exceeds it, the
+    clients that have been slow longest are cut off.
     """
 
     head_timeout: float = 10.0

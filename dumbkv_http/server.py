@@ -163,12 +163,11 @@ class Server(HTTPServer):
 
     def wait_for_write(self, connection: Connection) -> None:
         """Calls the connection when it can send; makes room first if too much waits unsent."""
-        while self.unsent > self.limits.unsent_budget:
-            writers = (each for each in self._connections if each.state == WRITE)
-            slowest = min(writers, key=lambda each: each.deadline)
-            slowest.expire(self.clock())
-            if slowest is connection:
-                return
+        if self.unsent > self.limits.unsent_budget:
+            writers = [each for each in self._connections if each.state == WRITE]
+            for slowest in sorted(writers, key=lambda each: each.deadline):
+                if slowest is not connection and self.unsent > self.limits.unsent_budget:
+                    slowest.expire(self.clock())
         self._selector.modify(connection.sock, selectors.EVENT_WRITE, connection.on_event)
 
     def wait_for_read(self, connection: Connection) -> None:

@@ -168,13 +168,25 @@ def test_bodies_under_way_share_a_budget(fast_store: dumbkv.Store, serve: Serve)
 def test_answers_nobody_reads_share_a_budget(fast_store: dumbkv.Store, serve: Serve) -> None:
     size = 8 * 1024 * 1024
     fast_store[b"large"] = bytes(size)
-    service = serve(fast_store, limits=Limits(unsent_budget=size))
+    service = serve(fast_store, limits=Limits(unsent_budget=size + size // 2))
     with RawClient(service) as first, RawClient(service) as second:
         first.send(get("large"))
         wait_until(lambda: service.server.unsent > 0)
         second.send(get("large"))
         wait_until(lambda: service.server.metrics.disconnects == 1)
         assert len(second.answer().body) == size
+
+
+def test_one_answer_over_the_budget_is_still_given(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    size = 8 * 1024 * 1024
+    fast_store[b"large"] = bytes(size)
+    service = serve(fast_store, limits=Limits(unsent_budget=1000))
+    with RawClient(service) as client:
+        client.send(get("large"))
+        wait_until(lambda: service.server.unsent > size)
+        assert len(client.answer().body) == size
 
 
 def test_the_connection_cap_leaves_descriptors_to_the_process() -> None:
