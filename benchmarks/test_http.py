@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_benchmark.fixture import BenchmarkFixture
 
 SECONDS = int(os.environ.get("DUMBKV_BENCH_SECONDS", "8"))
-ROUNDS = 3
+ROUNDS = 5
 BUDGETS = {"p50": 0.020, "p95": 0.050, "p99": 0.100}
 
 pytestmark = pytest.mark.skipif(

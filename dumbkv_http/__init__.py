@@ -13,9 +13,9 @@ except ModuleNotFoundError as error:
         "dumbkv_http needs prometheus-client: pip install 'dumbkv[http]'", name=error.name
     ) from error
 
-from .app import App
-from .limits import Limits
-from .server import Server
-from .service import Service, serve
+from dumbkv_http.app import App
+from dumbkv_http.limits import Limits
+from dumbkv_http.server import Server
+from dumbkv_http.service import Service, serve
 
 __all__ = ["App", "Limits", "Server", "Service", "serve"]

@@ -10,10 +10,9 @@ import sys
 from types import FrameType
 
 import dumbkv
-
-from .app import MAX_BODY
-from .limits import Limits
-from .service import build, url
+from dumbkv_http.app import MAX_BODY
+from dumbkv_http.limits import Limits
+from dumbkv_http.service import build, url
 
 _UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 _SIZE = re.compile(r"([0-9]{1,12}) ?([km]?)(?:i?b)?", re.IGNORECASE)

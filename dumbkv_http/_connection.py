@@ -20,13 +20,13 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from .body import BodyReader, body_reader
-from .metrics import METHODS
-from .response import CONTINUE, Response, problem, render
-from .wire import Request, WireError, parse_head
+from dumbkv_http.body import BodyReader, body_reader
+from dumbkv_http.metrics import METHODS
+from dumbkv_http.response import CONTINUE, Response, problem, render
+from dumbkv_http.wire import Request, WireError, parse_head
 
 if TYPE_CHECKING:
-    from .server import Server
+    from dumbkv_http.server import Server
 
 __all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LINGER", "WRITE", "Connection"]
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .app import App
-from .kv import VALUE_LINES, not_found
-from .response import Response, http_date, render
-from .wire import LINE_LIMIT, Request
+from dumbkv_http.app import App
+from dumbkv_http.kv import VALUE_LINES, not_found
+from dumbkv_http.response import Response, http_date, render
+from dumbkv_http.wire import LINE_LIMIT, Request
 
 __all__ = ["PlainGets"]
 

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dumbkv import ClosedError, Store
-
-from . import kv
-from .keys import parse_query
-from .metrics import METHODS, HttpMetrics
-from .response import ProblemError, Response, field_line, problem
-from .wire import Request, excerpt
+from dumbkv_http import kv
+from dumbkv_http.keys import parse_query
+from dumbkv_http.metrics import METHODS, HttpMetrics
+from dumbkv_http.response import ProblemError, Response, field_line, problem
+from dumbkv_http.wire import Request, excerpt
 
 __all__ = ["MAX_BODY", "ROUTES", "App", "Method", "Route", "possible_answers"]
 

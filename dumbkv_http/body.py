@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from .wire import Fields, WireError, excerpt
+from dumbkv_http.wire import Fields, WireError, excerpt
 
 __all__ = ["BodyReader", "ChunkedBody", "LengthBody", "body_reader", "too_large"]
 

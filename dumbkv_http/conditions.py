@@ -10,9 +10,8 @@ import re
 from typing import NamedTuple
 
 from dumbkv import Entry
-
-from .response import ProblemError
-from .wire import Fields, excerpt
+from dumbkv_http.response import ProblemError
+from dumbkv_http.wire import Fields, excerpt
 
 __all__ = ["Condition", "holds", "parse_condition"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from .response import ProblemError
-from .wire import excerpt
+from dumbkv_http.response import ProblemError
+from dumbkv_http.wire import excerpt
 
 __all__ = ["decode", "key_from_path", "parse_query", "parse_ttl"]
 

@@ -8,11 +8,10 @@ absent). When it is not, they look again. So a 412 was true at one instant, and 
 from __future__ import annotations
 
 from dumbkv import Store
-
-from .conditions import holds
-from .keys import key_from_path, parse_ttl
-from .response import ProblemError, Response, http_date
-from .wire import Fields, Request, excerpt
+from dumbkv_http.conditions import holds
+from dumbkv_http.keys import key_from_path, parse_ttl
+from dumbkv_http.response import ProblemError, Response, http_date
+from dumbkv_http.wire import Fields, Request, excerpt
 
 __all__ = ["VALUE_LINES", "check_put", "delete", "get", "not_found", "put"]
 

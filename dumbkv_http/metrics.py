@@ -29,8 +29,7 @@ from prometheus_client.registry import Collector
 
 import dumbkv
 from dumbkv.metrics import StoreCollector
-
-from ._process import ProcessMetrics
+from dumbkv_http._process import ProcessMetrics
 
 __all__ = ["DURATION_BOUNDS", "METHODS", "HttpMetrics"]
 

@@ -29,11 +29,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from ._connection import BODY, IDLE, LINGER, WRITE, Connection
-from ._plain import PlainGets
-from .app import App
-from .limits import Limits
-from .response import http_date
+from dumbkv_http._connection import BODY, IDLE, LINGER, WRITE, Connection
+from dumbkv_http._plain import PlainGets
+from dumbkv_http.app import App
+from dumbkv_http.limits import Limits
+from dumbkv_http.response import http_date
 
 __all__ = ["Server"]
 

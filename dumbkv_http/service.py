@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from dumbkv import Store
-
-from .app import MAX_BODY, App
-from .limits import Limits
-from .server import Server
+from dumbkv_http.app import MAX_BODY, App
+from dumbkv_http.limits import Limits
+from dumbkv_http.server import Server
 
 __all__ = ["Service", "build", "is_loopback", "serve"]
 

@@ -13,7 +13,7 @@ from dumbkv import _table
 ROOT = Path(__file__).parent.parent
 
 # What each module may import of the project, from the leaves up.
-LAYERS = {
+LAYERS: dict[str, set[str]] = {
     "dumbkv.errors": set(),
     "dumbkv._entry": set(),
     "dumbkv._arguments": {"dumbkv.errors"},
@@ -24,16 +24,43 @@ LAYERS = {
     "dumbkv": {"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
 }
 
+# The same for the service, without its package's name.
+HTTP_LAYERS: dict[str, set[str]] = {
+    "limits": set(),
+    "response": set(),
+    "_process": set(),
+    "wire": set(),
+    "metrics": {"_process"},
+    "body": {"wire"},
+    "keys": {"response", "wire"},
+    "conditions": {"response", "wire"},
+    "kv": {"conditions", "keys", "response", "wire"},
+    "app": {"keys", "kv", "metrics", "response", "wire"},
+    "_connection": {"body", "metrics", "response", "wire"},
+    "_plain": {"app", "kv", "response", "wire"},
+    "server": {"_connection", "_plain", "app", "limits", "response"},
+    "service": {"app", "limits", "server"},
+    "__init__": {"app", "limits", "server", "service"},
+    "__main__": {"app", "limits", "service"},
+}
+
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+class WithoutTypes(ast.NodeTransformer):
+    """Takes out what only a type checker imports."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+
 def imports(path: Path) -> set[str]:
     """The modules of a file's import statements; `from a import b` is a.b where that is one."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(WithoutTypes().visit(ast.parse(path.read_text()))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -48,6 +75,13 @@ def test_the_stores_modules_import_only_what_stands_below_them() -> None:
     for path in (ROOT / "dumbkv").glob("*.py"):
         ours = {name for name in imports(path) if name.startswith("dumbkv")}
         assert ours <= LAYERS[module_name(path)], path
+
+
+def test_the_services_modules_import_only_what_stands_below_them() -> None:
+    for path in (ROOT / "dumbkv_http").glob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("dumbkv_http")}
+        allowed = {f"dumbkv_http.{name}" for name in HTTP_LAYERS[path.stem]}
+        assert ours <= allowed, path
 
 
 def test_prometheus_is_imported_by_metrics_alone() -> None:

@@ -177,9 +177,7 @@ def test_answers_nobody_reads_share_a_budget(fast_store: dumbkv.Store, serve: Se
         assert len(second.answer().body) == size
 
 
-def test_one_answer_over_the_budget_is_still_given(
-    fast_store: dumbkv.Store, serve: Serve
-) -> None:
+def test_one_answer_over_the_budget_is_still_given(fast_store: dumbkv.Store, serve: Serve) -> None:
     size = 8 * 1024 * 1024
     fast_store[b"large"] = bytes(size)
     service = serve(fast_store, limits=Limits(unsent_budget=1000))

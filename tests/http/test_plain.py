@@ -25,7 +25,7 @@ BLOCKS = [
     b"Host: localhost\r\nOrigin: http://localhost\r\n\r\n",
     b"Host: localhost\r\nSec-Fetch-Site: none\r\n\r\n",
     b'Host: localhost\r\nIf-None-Match: "1"\r\n\r\n',
-    b'Host: localhost\r\nIf-Match: *\r\n\r\n',
+    b"Host: localhost\r\nIf-Match: *\r\n\r\n",
     b"Host: localhost\r\nExpect: 100-continue\r\n\r\n",
     b"Host: localhost\r\nContent-Length: 0\r\n\r\n",
     b"Host: localhost\r\n\r\nGET /v1/kv/b HTTP/1.1\r\nHost: localhost\r\n\r\n",
