@@ -24,8 +24,7 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
-	$(CC) $(WARN) -O2 -c csrc/shard.c -o build/shard.o
-	$(CC) $(WARN) -O2 -c csrc/table.c -o build/table.o
+	for file in fork shard table whole; do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
 	$(CC) $(WARN) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-fno-omit-frame-pointer csrc/test_table.c -o build/test_table
 	build/test_table

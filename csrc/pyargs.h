@@ -6,6 +6,7 @@
 
 #define TTL_CEILING 1e10
 #define EPOCH_CEILING 1e11
+#define LEAST_MAX_BYTES 65536
 
 typedef struct {
     PyObject_HEAD dkv_table *table;
@@ -18,15 +19,22 @@ typedef struct {
 static struct {
     PyObject *entry_type;
     PyObject *closed_error, *invalid_key_error, *too_large_error, *not_an_integer_error;
+    PyObject *store_full_error;
     PyObject *shown;
 } names;
 
 /* Errors */
 
-static void *raise_code(int code)
+static void *raise_code(const TableObject *self, int code)
 {
     if (code == DKV_ECLOSED)
         PyErr_SetString(names.closed_error, "the store is closed");
+    else if (code == DKV_EFULL)
+        PyErr_Format(names.store_full_error,
+                     "the store is full: %llu of max_bytes=%llu bytes are in use and the write "
+                     "needs more: delete keys, raise max_bytes or open it with eviction='lru'",
+                     (unsigned long long)dkv_used(self->table),
+                     (unsigned long long)dkv_limit(self->table));
     else
         PyErr_NoMemory();
     return NULL;
@@ -67,6 +75,22 @@ typedef struct {
 static void text_clear(Text *text)
 {
     Py_CLEAR(text->owner);
+}
+
+/* The text as a value to store. A long one is lent with a reference of its own, which the
+   table has after a write that succeeds; after one that fails it comes back. */
+static dkv_value lend(const Text *text)
+{
+    dkv_value value = {(const uint8_t *)text->bytes, (size_t)text->len, text->owner};
+    if (dkv_takes_owner(value))
+        Py_INCREF(text->owner);
+    return value;
+}
+
+static void take_back(dkv_value value)
+{
+    if (dkv_takes_owner(value))
+        Py_DECREF((PyObject *)value.owner);
 }
 
 /* Bytes as they are, anything else with a buffer as a copy. */
@@ -300,4 +324,17 @@ static int positional(const char *function, Py_ssize_t given, Py_ssize_t least, 
 static bool given(PyObject *argument)
 {
     return argument && argument != Py_None;
+}
+
+/* The arguments that say when a write's entry expires. */
+static int expiry_from(Expiry *expiry, PyObject *ttl, PyObject *expire_at, bool keep_ttl)
+{
+    *expiry = DEFAULT_EXPIRY;
+    if (given(ttl) + given(expire_at) + keep_ttl > 1) {
+        PyErr_SetString(PyExc_ValueError, "expected at most one of ttl, expire_at and keep_ttl");
+        return -1;
+    }
+    if (given(ttl) && span_from(&expiry->span, ttl, "ttl") < 0)
+        return -1;
+    return given(expire_at) ? epoch_from(&expiry->epoch, expire_at) : 0;
 }

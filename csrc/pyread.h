@@ -9,15 +9,18 @@ static int begin_read(TableObject *self, Text *key, PyObject *arg, dkv_hold *hol
         return -1;
     int found = dkv_read(self->table, key->bytes, (size_t)key->len, hold);
     if (found < 0) {
-        raise_code(found);
+        raise_code(self, found);
         text_clear(key);
     }
     return found;
 }
 
+/* The value itself when the table has it as an object, else a copy. */
 static PyObject *value_of(const dkv_hold *hold)
 {
-    return PyBytes_FromStringAndSize((const char *)hold->value, (Py_ssize_t)hold->value_len);
+    if (hold->value.owner)
+        return Py_NewRef((PyObject *)hold->value.owner);
+    return PyBytes_FromStringAndSize((const char *)hold->value.bytes, (Py_ssize_t)hold->value.len);
 }
 
 /* The value, or NULL: with an exception set, or with none and the key absent. */
@@ -85,7 +88,7 @@ static Py_ssize_t Table_len(PyObject *self)
     dkv_counts counts;
     int rc = dkv_count(((TableObject *)self)->table, &counts);
     if (rc < 0) {
-        raise_code(rc);
+        raise_code((TableObject *)self, rc);
         return -1;
     }
     return (Py_ssize_t)counts.entries;

@@ -18,6 +18,7 @@
 #include "pyargs.h"
 #include "pyread.h"
 #include "pywrite.h"
+#include "pymany.h"
 
 /* The whole table, as far as it makes Python objects */
 
@@ -42,7 +43,7 @@ static PyObject *Table_keys(PyObject *self, PyObject *arg)
         rc = dkv_walk(((TableObject *)self)->table, shard++, append_key, list);
     PyObject *result = NULL;
     if (rc < 0)
-        raise_code(rc);
+        raise_code((TableObject *)self, rc);
     else if (rc == 0)
         result = Py_BuildValue("(On)", list, (Py_ssize_t)(shard % DKV_SHARDS));
     Py_XDECREF(list);
@@ -61,6 +62,19 @@ static PyObject *Table_set_clock(PyObject *self, PyObject *args)
         return NULL;
     dkv_set_clock(((TableObject *)self)->table, monotonic, wall);
     return Py_NewRef(Py_None);
+}
+
+/* Called when the table comes to hold a deadline; a store starts its sweeper then. */
+static PyObject *Table_wake(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(Py_None);
+}
+
+/* Let go of some values that calls without the GIL removed: whether there are more. */
+static PyObject *Table_reap(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    finish((TableObject *)self, DKV_NEVER);
+    return PyBool_FromLong(dkv_has_dead(((TableObject *)self)->table));
 }
 
 static PyObject *Table_closed(PyObject *self, void *Py_UNUSED(closure))
@@ -91,12 +105,36 @@ static int limit_from(Py_ssize_t *limit, PyObject *given, const char *name, long
     return 0;
 }
 
+/* `max_bytes` and `eviction`: 0 and false for None and "reject". */
+static int room_from(uint64_t *limit, bool *evict, PyObject *max_bytes, PyObject *eviction)
+{
+    Py_ssize_t bytes = 0;
+    if (given(max_bytes) &&
+        limit_from(&bytes, max_bytes, "max_bytes", LEAST_MAX_BYTES, PY_SSIZE_T_MAX) < 0)
+        return -1;
+    *limit = (uint64_t)bytes;
+    *evict = eviction && PyUnicode_Check(eviction) &&
+             PyUnicode_CompareWithASCIIString(eviction, "lru") == 0;
+    if (*evict && !*limit) {
+        PyErr_SetString(PyExc_ValueError, "eviction='lru' needs max_bytes");
+        return -1;
+    }
+    if (*evict || !eviction ||
+        (PyUnicode_Check(eviction) && PyUnicode_CompareWithASCIIString(eviction, "reject") == 0))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "eviction is %R: expected 'reject' or 'lru'", eviction);
+    return -1;
+}
+
 static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *known[] = {"max_key", "max_value", "default_ttl", NULL};
+    static char *known[] = {"max_key", "max_value", "default_ttl", "max_bytes", "eviction", NULL};
     PyObject *max_key = NULL, *max_value = NULL, *default_ttl = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOO:Table", known, &max_key, &max_value,
-                                     &default_ttl))
+    PyObject *max_bytes = NULL, *eviction = NULL;
+    uint64_t limit;
+    bool evict;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOOO:Table", known, &max_key, &max_value,
+                                     &default_ttl, &max_bytes, &eviction))
         return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     TableObject *self = (TableObject *)alloc(type, 0);
@@ -108,11 +146,12 @@ static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if ((max_key && limit_from(&self->max_key, max_key, "max_key", 1, DKV_KEY_CEILING) < 0) ||
         (max_value &&
          limit_from(&self->max_value, max_value, "max_value", 0, DKV_VALUE_CEILING) < 0) ||
-        (given(default_ttl) && span_from(&self->default_span, default_ttl, "default_ttl") < 0)) {
+        (given(default_ttl) && span_from(&self->default_span, default_ttl, "default_ttl") < 0) ||
+        room_from(&limit, &evict, max_bytes, eviction) < 0) {
         Py_DECREF(self);
         return NULL;
     }
-    self->table = dkv_new();
+    self->table = dkv_new(limit, evict);
     if (!self->table) {
         Py_DECREF(self);
         return PyErr_NoMemory();
@@ -123,7 +162,12 @@ static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static void Table_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    dkv_free(((TableObject *)self)->table);
+    dkv_table *table = ((TableObject *)self)->table;
+    if (table) {
+        dkv_close(table);
+        dkv_reap(table, let_go, SIZE_MAX);
+        dkv_free(table);
+    }
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
@@ -142,6 +186,9 @@ static PyMethodDef Table_methods[] = {
     FAST(touch),
     FAST(delete),
     FAST(pop),
+    FAST(set_many),
+    {"get_many", Table_get_many, METH_O, NULL},
+    {"delete_many", Table_delete_many, METH_O, NULL},
     {"update", (PyCFunction)(void (*)(void))Table_update, METH_FASTCALL, NULL},
     {"entry", Table_entry, METH_O, NULL},
     {"ttl", Table_ttl, METH_O, NULL},
@@ -149,6 +196,8 @@ static PyMethodDef Table_methods[] = {
     {"popitem", Table_popitem, METH_NOARGS, NULL},
     {"_keys", Table_keys, METH_O, NULL},
     {"_handle", Table_handle, METH_NOARGS, NULL},
+    {"_wake", Table_wake, METH_NOARGS, NULL},
+    {"_reap", Table_reap, METH_NOARGS, NULL},
     {"_set_clock", Table_set_clock, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -194,9 +243,11 @@ static int install(void)
     names.invalid_key_error = imported("dumbkv.errors", "InvalidKeyError");
     names.too_large_error = imported("dumbkv.errors", "TooLargeError");
     names.not_an_integer_error = imported("dumbkv.errors", "NotAnIntegerError");
+    names.store_full_error = imported("dumbkv.errors", "StoreFullError");
     names.shown = imported("dumbkv.errors", "shown");
     if (!names.entry_type || !names.closed_error || !names.invalid_key_error ||
-        !names.too_large_error || !names.not_an_integer_error || !names.shown)
+        !names.too_large_error || !names.store_full_error || !names.not_an_integer_error ||
+        !names.shown)
         return -1;
     PyObject *type = PyType_FromSpec(&Table_spec);
     PyObject *module = type ? PyImport_AddModule("dumbkv._native") : NULL; /* borrowed */

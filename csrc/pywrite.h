@@ -9,30 +9,55 @@ typedef struct {
     uint64_t if_version; /* 0 for not given */
 } How;
 
+static void let_go(void *owner)
+{
+    Py_DECREF((PyObject *)owner);
+}
+
+/* After a call that may have removed something, or set a deadline: let go of values that
+   are gone, and see to it that somebody sweeps. */
+static void finish(TableObject *self, int64_t deadline)
+{
+    enum { SOME = 1000 };
+    if (dkv_has_dead(self->table))
+        dkv_reap(self->table, let_go, SOME);
+    if (deadline != DKV_NEVER && dkv_wakes(self->table)) {
+        PyObject *done = PyObject_CallMethod((PyObject *)self, "_wake", NULL);
+        if (!done)
+            PyErr_WriteUnraisable((PyObject *)self);
+        Py_XDECREF(done);
+    }
+}
+
 /* Write under the conditions: 1 and the version, 0 when one failed, or -1 with the
    exception set. */
-static int write_pair(TableObject *self, const Text *key, const Text *value, const How *how,
+static int write_pair(TableObject *self, const Text *key, const Text *text, const How *how,
                       uint64_t *version)
 {
     dkv_hold hold;
     int64_t deadline = deadline_of(self, how->expiry);
-    int found = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
-    int rc = found < 0 ? found : 0;
-    bool wanted = false;
-    if (rc == 0) {
-        wanted = !(how->nx && found) && !(how->xx && !found) &&
-                 !(how->if_version && hold.version != how->if_version);
-        if (wanted)
-            rc = dkv_put(&hold, value->bytes, (size_t)value->len,
-                         how->keep_ttl && found ? hold.deadline : deadline);
+    dkv_value value = lend(text);
+    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+    bool done = false;
+    if (rc >= 0) {
+        bool found = rc;
+        rc = 0;
+        if (how->keep_ttl && found)
+            deadline = hold.deadline;
+        if (!(how->nx && found) && !(how->xx && !found) &&
+            !(how->if_version && hold.version != how->if_version)) {
+            rc = dkv_put(&hold, value, deadline);
+            done = rc == 0;
+        }
         *version = hold.version;
         dkv_release(&hold);
     }
-    if (rc < 0) {
-        raise_code(rc);
-        return -1;
-    }
-    return wanted;
+    if (!done)
+        take_back(value);
+    if (rc < 0)
+        raise_code(self, rc);
+    finish(self, deadline);
+    return rc < 0 ? -1 : done;
 }
 
 static int Table_setitem(PyObject *self, PyObject *k, PyObject *v)
@@ -48,12 +73,13 @@ static int Table_setitem(PyObject *self, PyObject *k, PyObject *v)
         int found = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
         text_clear(&key);
         if (found < 0) {
-            raise_code(found);
+            raise_code(table, found);
             return -1;
         }
         if (found)
             dkv_drop(&hold);
         dkv_release(&hold);
+        finish(table, DKV_NEVER);
         if (!found)
             missing(k);
         return found ? 0 : -1;
@@ -80,13 +106,7 @@ static int how_from(How *how, PyObject *const *slots)
     if (keep_ttl < 0 || nx < 0 || xx < 0)
         return -1;
     *how = (How){.expiry = DEFAULT_EXPIRY, .keep_ttl = keep_ttl, .nx = nx, .xx = xx};
-    if (given(slots[TTL]) + given(slots[EXPIRE_AT]) + keep_ttl > 1) {
-        PyErr_SetString(PyExc_ValueError, "expected at most one of ttl, expire_at and keep_ttl");
-        return -1;
-    }
-    if (given(slots[TTL]) && span_from(&how->expiry.span, slots[TTL], "ttl") < 0)
-        return -1;
-    if (given(slots[EXPIRE_AT]) && epoch_from(&how->expiry.epoch, slots[EXPIRE_AT]) < 0)
+    if (expiry_from(&how->expiry, slots[TTL], slots[EXPIRE_AT], keep_ttl) < 0)
         return -1;
     if (nx && (xx || given(slots[IF_VERSION]))) {
         PyErr_SetString(PyExc_ValueError,
@@ -163,97 +183,28 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
         pair_from(table, &key, slots[KEY], &value, slots[VALUE]) < 0)
         return NULL;
     int64_t deadline = deadline_of(table, DEFAULT_EXPIRY);
+    dkv_value lent = lend(&value);
     int rc = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
     PyObject *result = NULL;
+    bool done = false;
     if (rc >= 0) {
-        if (rc == 0)
-            rc = dkv_put(&hold, value.bytes, (size_t)value.len, deadline);
-        else
+        if (rc > 0) {
             result = value_of(&hold);
+        } else {
+            rc = dkv_put(&hold, lent, deadline);
+            done = rc == 0;
+        }
         dkv_release(&hold);
-        if (rc == 0)
-            result = Py_NewRef(value.owner);
     }
+    if (done)
+        result = Py_NewRef(value.owner);
+    else
+        take_back(lent);
     if (rc < 0)
-        raise_code(rc);
+        raise_code(table, rc);
+    finish(table, deadline);
     text_clear(&key);
     text_clear(&value);
-    return result;
-}
-
-/* The pairs of a mapping or an iterable of pairs, as a list of its own. */
-static PyObject *listed(PyObject *other)
-{
-    PyObject *items = NULL;
-    PyObject *method = PyObject_GetAttrString(other, "items");
-    if (method) {
-        items = PyObject_CallFunctionObjArgs(method, NULL);
-        Py_DECREF(method);
-        if (!items)
-            return NULL;
-    } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        items = Py_NewRef(other);
-    } else {
-        return NULL;
-    }
-    PyObject *list = PySequence_List(items);
-    Py_DECREF(items);
-    return list;
-}
-
-static int update_pair(TableObject *self, PyObject *item, Py_ssize_t index, Text *key, Text *value)
-{
-    if (!(PyTuple_Check(item) || PyList_Check(item)) || PySequence_Size(item) != 2) {
-        PyErr_Format(PyExc_TypeError, "update: element %zd must be a (key, value) pair", index);
-        return -1;
-    }
-    PyObject *k = PySequence_GetItem(item, 0);
-    PyObject *v = PySequence_GetItem(item, 1);
-    int rc = k && v ? pair_from(self, key, k, value, v) : -1;
-    Py_XDECREF(k);
-    Py_XDECREF(v);
-    return rc;
-}
-
-static PyObject *update_from(TableObject *self, PyObject *list)
-{
-    Py_ssize_t n = PyList_Size(list), taken = 0;
-    Text *texts = PyMem_Calloc((size_t)n + 1, 2 * sizeof *texts);
-    dkv_pair *pairs = PyMem_Calloc((size_t)n + 1, sizeof *pairs);
-    if (!texts || !pairs) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    for (; taken < n; taken++) {
-        Text *key = &texts[2 * taken], *value = key + 1;
-        if (update_pair(self, PyList_GetItem(list, taken), taken, key, value) < 0)
-            goto done;
-        pairs[taken] = (dkv_pair){.key = (const uint8_t *)key->bytes,
-                                  .key_len = (size_t)key->len,
-                                  .value = (const uint8_t *)value->bytes,
-                                  .value_len = (size_t)value->len};
-    }
-    int rc = dkv_put_many(self->table, pairs, (size_t)n, deadline_of(self, DEFAULT_EXPIRY));
-    if (rc < 0)
-        raise_code(rc);
-done:
-    for (Py_ssize_t i = 0; i < 2 * taken; i++)
-        text_clear(&texts[i]);
-    PyMem_Free(texts);
-    PyMem_Free(pairs);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *Table_update(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (positional("update", nargs, 0, 1) < 0)
-        return NULL;
-    PyObject *list = nargs ? listed(args[0]) : PyList_New(0);
-    if (!list)
-        return NULL;
-    PyObject *result = update_from((TableObject *)self, list);
-    Py_DECREF(list);
     return result;
 }
 
@@ -283,14 +234,15 @@ static int add_to(dkv_hold *hold, int64_t by, int64_t deadline, int64_t *sum, Py
 {
     int64_t before = 0;
     char digits[24];
-    if (hold->value && !integer_from(&before, hold->value, hold->value_len)) {
+    if (hold->entry && !integer_from(&before, hold->value.bytes, hold->value.len)) {
         *bad = value_of(hold);
         return SUM_NOT_AN_INTEGER;
     }
     if (__builtin_add_overflow(before, by, sum))
         return SUM_TOO_LARGE;
     int n = snprintf(digits, sizeof digits, "%lld", (long long)*sum);
-    return dkv_put(hold, digits, (size_t)n, hold->value ? hold->deadline : deadline);
+    dkv_value value = {(const uint8_t *)digits, (size_t)n, NULL};
+    return dkv_put(hold, value, hold->entry ? hold->deadline : deadline);
 }
 
 static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry expiry)
@@ -304,10 +256,11 @@ static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry e
         rc = add_to(&hold, by, deadline, &sum, &bad);
         dkv_release(&hold);
     }
+    finish(self, deadline);
     if (rc == SUM_DONE)
         return PyLong_FromLongLong(sum);
     if (rc < 0)
-        return raise_code(rc);
+        return raise_code(self, rc);
     if (rc == SUM_TOO_LARGE)
         raise_about(PyExc_OverflowError, "the sum at key %S does not fit a signed 64-bit integer",
                     key->owner, NULL);
@@ -377,8 +330,9 @@ static PyObject *expire(TableObject *self, Text *key, int64_t deadline, bool onl
         rc = change ? dkv_expire(&hold, deadline) : 0;
         dkv_release(&hold);
     }
+    finish(self, deadline);
     text_clear(key);
-    return rc < 0 ? raise_code(rc) : PyBool_FromLong(change);
+    return rc < 0 ? raise_code(self, rc) : PyBool_FromLong(change);
 }
 
 static PyObject *Table_touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -440,11 +394,12 @@ static PyObject *Table_delete(PyObject *self, PyObject *const *args, Py_ssize_t 
     int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
     text_clear(&key);
     if (found < 0)
-        return raise_code(found);
+        return raise_code((TableObject *)self, found);
     bool wanted = found && !(version && hold.version != version);
     if (wanted)
         dkv_drop(&hold);
     dkv_release(&hold);
+    finish((TableObject *)self, DKV_NEVER);
     return PyBool_FromLong(wanted);
 }
 
@@ -467,11 +422,12 @@ static PyObject *Table_pop(PyObject *self, PyObject *const *args, Py_ssize_t nar
     int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
     text_clear(&key);
     if (found < 0)
-        return raise_code(found);
+        return raise_code((TableObject *)self, found);
     PyObject *value = found ? value_of(&hold) : NULL;
     if (value)
         dkv_drop(&hold);
     dkv_release(&hold);
+    finish((TableObject *)self, DKV_NEVER);
     if (found)
         return value;
     return slots[1] ? Py_NewRef(slots[1]) : missing(slots[0]);
@@ -482,7 +438,7 @@ static PyObject *Table_popitem(PyObject *self, PyObject *Py_UNUSED(ignored))
     dkv_hold hold;
     int found = dkv_acquire_any(((TableObject *)self)->table, &hold);
     if (found < 0)
-        return raise_code(found);
+        return raise_code((TableObject *)self, found);
     if (!found) {
         PyErr_SetString(PyExc_KeyError, "popitem(): the store is empty");
         return NULL;
@@ -492,6 +448,7 @@ static PyObject *Table_popitem(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (value)
         dkv_drop(&hold);
     dkv_release(&hold);
+    finish((TableObject *)self, DKV_NEVER);
     PyObject *pair = value ? PyTuple_Pack(2, key, value) : NULL;
     Py_XDECREF(key);
     Py_XDECREF(value);

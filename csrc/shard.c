@@ -1,18 +1,24 @@
 #include "shard.h"
 
-enum { EMPTY = 0, TOMBSTONE = 1, AHEAD = 8 };
+#include <stddef.h>
 
-static const uint64_t ADDRESS = (UINT64_C(1) << 48) - 1;
+enum { EMPTY = 0, TOMBSTONE = 1, USE_BITS = 15, USES = 3, AHEAD = 8 };
+
+static const uint64_t ADDRESS = ((UINT64_C(1) << 48) - 1) & ~(uint64_t)USE_BITS;
+static const uint64_t TAG = ~((UINT64_C(1) << 48) - 1);
 
 _Static_assert(sizeof(void *) == 8, "a slot keeps a 48-bit address beside its tag");
+_Static_assert(_Alignof(max_align_t) == 16, "malloc leaves the low 4 bits of an address free");
 _Static_assert(offsetof(dkv_entry, bytes) == 15, "the header of an entry is 15 bytes");
-_Static_assert(sizeof(dkv_shard) == 128, "a shard's header is two cache lines");
+_Static_assert(offsetof(dkv_shard, memory) <= 64, "a read touches one line of a shard");
+_Static_assert(sizeof(dkv_shard) == 192, "a shard's header is three cache lines");
 
 /* Entries */
 
-static size_t entry_size(size_t key_len, size_t value_len, bool timed)
+static size_t entry_size(size_t key_len, dkv_value value, int64_t deadline)
 {
-    return offsetof(dkv_entry, bytes) + (timed ? sizeof(int64_t) : 0) + key_len + value_len;
+    return offsetof(dkv_entry, bytes) + (deadline != DKV_NEVER ? sizeof(int64_t) : 0) + key_len +
+           (dkv_takes_owner(value) ? 2 * sizeof(void *) : value.len);
 }
 
 /* What to ask malloc for: glibc keeps 8 bytes beside a block and rounds the sum up to 16,
@@ -22,47 +28,77 @@ static size_t capacity(size_t size)
     return ((size + 8 + 15) & ~(size_t)15) - 8;
 }
 
-static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, const uint8_t *value,
-                       size_t value_len, int64_t deadline)
+/* What a block of malloc takes of memory. */
+static uint64_t block(size_t size)
+{
+    return capacity(size) + 8;
+}
+
+uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline)
+{
+    enum { BYTES_HEADER = 33 }; /* of a CPython bytes object */
+    uint64_t cost = block(entry_size(key_len, value, deadline));
+    return cost + (dkv_takes_owner(value) ? block(BYTES_HEADER + value.len) : 0);
+}
+
+static uint64_t cost_of(const dkv_entry *e)
+{
+    return dkv_entry_cost(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
+}
+
+static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_value value,
+                       int64_t deadline)
 {
     uint8_t *at = e->bytes;
     e->timed = deadline != DKV_NEVER;
+    e->owned = dkv_takes_owner(value);
     e->key_len = (uint16_t)key_len;
-    e->value_len = (uint32_t)value_len;
+    e->value_len = (uint32_t)value.len;
     if (e->timed) {
         memcpy(at, &deadline, sizeof deadline);
         at += sizeof deadline;
     }
     memcpy(at, key, key_len);
-    if (value_len)
-        memcpy(at + key_len, value, value_len);
+    at += key_len;
+    if (e->owned) {
+        memcpy(at, &value.owner, sizeof value.owner);
+        memcpy(at + sizeof value.owner, &value.bytes, sizeof value.bytes);
+    } else if (value.len) {
+        memcpy(at, value.bytes, value.len);
+    }
 }
 
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
-                         int64_t deadline)
+dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, dkv_value value, int64_t deadline)
 {
-    dkv_entry *e = DKV_MALLOC(capacity(entry_size(key_len, value_len, deadline != DKV_NEVER)));
+    dkv_entry *e = DKV_MALLOC(capacity(entry_size(key_len, value, deadline)));
     if (!e)
         return NULL;
     e->version = 0;
-    entry_fill(e, key, key_len, value, value_len, deadline);
+    entry_fill(e, key, key_len, value, deadline);
     return e;
-}
-
-bool dkv_entry_refill(dkv_entry *e, const uint8_t *key, const uint8_t *value, size_t value_len,
-                      int64_t deadline)
-{
-    size_t old = entry_size(e->key_len, e->value_len, e->timed);
-    size_t new = entry_size(e->key_len, value_len, deadline != DKV_NEVER);
-    if (capacity(old) != capacity(new))
-        return false;
-    entry_fill(e, key, e->key_len, value, value_len, deadline);
-    return true;
 }
 
 void dkv_entry_free(dkv_entry *e)
 {
     DKV_FREE(e);
+}
+
+/* An entry is not needed any more: free it, or leave its owner to be let go of. */
+static void discard(dkv_entry *e, dkv_dead *dead)
+{
+    if (!e->owned) {
+        DKV_FREE(e);
+        return;
+    }
+    e->next = dead->head;
+    dead->head = e;
+    if (!dead->tail)
+        dead->tail = e;
+}
+
+static uint64_t data_of(const dkv_entry *e)
+{
+    return e->key_len + (uint64_t)e->value_len;
 }
 
 /* Slots */
@@ -94,7 +130,7 @@ static uint64_t word_for(const dkv_entry *e, uint64_t hash)
 
 static bool is_entry(uint64_t word)
 {
-    return word > TOMBSTONE;
+    return word > USE_BITS;
 }
 
 dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, size_t key_len)
@@ -115,11 +151,32 @@ dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, 
                 place.slot = i;
             continue;
         }
-        if ((word & ~ADDRESS) != tag)
+        if ((word & TAG) != tag)
             continue;
         dkv_entry *e = entry_in(word);
         if (e->key_len == key_len && memcmp(dkv_entry_key(e), key, key_len) == 0)
             return (dkv_place){e, i};
+    }
+}
+
+void dkv_shard_prefetch_slot(const dkv_shard *s, uint64_t hash)
+{
+    if (s->cap)
+        __builtin_prefetch(&s->slots[home_of(hash, s->cap)]);
+}
+
+void dkv_shard_prefetch_entry(const dkv_shard *s, uint64_t hash)
+{
+    if (!s->cap)
+        return;
+    uint64_t tag = tag_of(hash);
+    for (size_t i = home_of(hash, s->cap); s->slots[i] != EMPTY; i = after(i, s->cap)) {
+        if ((s->slots[i] & TAG) == tag) {
+            const char *at = (const char *)entry_in(s->slots[i]);
+            for (size_t line = 0; line < 5; line++) /* header, key and some of the value */
+                __builtin_prefetch(at + 64 * line);
+            return;
+        }
     }
 }
 
@@ -147,22 +204,45 @@ static int rehash(dkv_shard *s, uint32_t cap, const dkv_secret *secret)
         slots[to] = s->slots[i];
     }
     DKV_FREE(s->slots);
+    s->memory += block(cap * sizeof *slots) - (s->cap ? block(s->cap * sizeof *slots) : 0);
+    s->hand = (uint32_t)(s->cap ? (uint64_t)s->hand * cap / s->cap : 0);
     s->slots = slots;
     s->cap = cap;
     s->limit = (uint32_t)((uint64_t)cap * 4 / 5);
     s->used = s->live;
     s->first = 0;
+    s->sweep_at = 0;
     return 0;
 }
 
-int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, const dkv_secret *secret)
+/* The number of slots for `extra` more entries; what there is when they have room. */
+static uint64_t grown(const dkv_shard *s, size_t extra, uint32_t least, bool clean)
+{
+    uint64_t cap = s->cap ? s->cap : least;
+    if (s->cap && (clean ? s->live : s->used) + extra <= s->limit)
+        return cap;
+    while ((s->live + extra) * 8 > cap * 5)
+        cap *= 2;
+    return cap;
+}
+
+uint64_t dkv_shard_growth(const dkv_shard *s, size_t extra, uint32_t least, bool clean)
+{
+    uint64_t cap = grown(s, extra, least, clean);
+    if (cap == s->cap)
+        return 0;
+    return block(cap * sizeof *s->slots) - (s->cap ? block(s->cap * sizeof *s->slots) : 0);
+}
+
+int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, bool clean,
+                      const dkv_secret *secret)
 {
     if (s->used + extra <= s->limit)
         return 0;
-    uint64_t cap = s->cap ? s->cap : least;
-    while ((s->live + extra) * 8 > cap * 5)
-        cap *= 2;
-    return cap > UINT32_MAX ? DKV_ENOMEM : rehash(s, (uint32_t)cap, secret);
+    uint64_t cap = grown(s, extra, least, clean);
+    if (cap > UINT32_MAX || rehash(s, (uint32_t)cap, secret) < 0)
+        return DKV_ENOMEM;
+    return 1;
 }
 
 void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret)
@@ -175,31 +255,55 @@ void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret)
     (void)rehash(s, cap, secret); /* without memory the larger array stays */
 }
 
+static void note_deadline(dkv_shard *s, int64_t deadline)
+{
+    if (deadline < s->next_deadline)
+        s->next_deadline = deadline;
+    if (deadline < s->sweep_deadline)
+        s->sweep_deadline = deadline;
+}
+
 void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash)
 {
     uint64_t *slot = &s->slots[place.slot];
-    s->data_bytes += e->key_len + (uint64_t)e->value_len;
+    uint64_t uses = 0;
+    s->data_bytes += data_of(e);
+    s->memory += cost_of(e);
     if (place.entry) {
-        s->data_bytes -= place.entry->key_len + (uint64_t)place.entry->value_len;
-        dkv_entry_free(place.entry);
+        uses = *slot & USE_BITS;
+        s->data_bytes -= data_of(place.entry);
+        s->memory -= cost_of(place.entry);
+        discard(place.entry, &s->dead);
     } else {
         s->live++;
         s->used += *slot == EMPTY;
         if (place.slot < s->first)
             s->first = (uint32_t)place.slot;
     }
-    *slot = word_for(e, hash);
-    int64_t deadline = dkv_entry_deadline(e);
-    if (deadline < s->next_deadline)
-        s->next_deadline = deadline;
+    *slot = word_for(e, hash) | uses;
+    note_deadline(s, dkv_entry_deadline(e));
+}
+
+bool dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
+                      int64_t deadline)
+{
+    size_t new = entry_size(e->key_len, value, deadline);
+    size_t old = entry_size(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
+    if (e->owned || dkv_takes_owner(value) || capacity(old) != capacity(new))
+        return false;
+    s->data_bytes += value.len - e->value_len;
+    entry_fill(e, key, e->key_len, value, deadline);
+    note_deadline(s, deadline);
+    return true;
 }
 
 void dkv_shard_drop(dkv_shard *s, size_t slot)
 {
     dkv_entry *e = entry_in(s->slots[slot]);
-    s->data_bytes -= e->key_len + (uint64_t)e->value_len;
+    s->data_bytes -= data_of(e);
+    s->memory -= cost_of(e);
     s->live--;
-    dkv_entry_free(e);
+    discard(e, &s->dead);
     s->slots[slot] = TOMBSTONE;
     if (s->slots[after(slot, s->cap)] != EMPTY)
         return;
@@ -208,6 +312,39 @@ void dkv_shard_drop(dkv_shard *s, size_t slot)
         s->slots[slot] = EMPTY;
         s->used--;
         slot = slot ? slot - 1 : s->cap - 1;
+    }
+}
+
+void dkv_shard_disown(dkv_shard *s)
+{
+    dkv_entry *e = s->dead.head;
+    s->dead.head = e->next;
+    if (!s->dead.head)
+        s->dead.tail = NULL;
+    dkv_entry_free(e);
+}
+
+void dkv_shard_use(dkv_shard *s, size_t slot)
+{
+    if ((s->slots[slot] & USE_BITS) < USES)
+        s->slots[slot]++;
+}
+
+bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
+{
+    if (s->live <= (keep != NULL))
+        return false;
+    for (;; s->hand = (uint32_t)after(s->hand, s->cap)) {
+        uint64_t *slot = &s->slots[s->hand];
+        if (!is_entry(*slot) || entry_in(*slot) == keep)
+            continue;
+        if (*slot & USE_BITS) {
+            --*slot;
+            continue;
+        }
+        dkv_shard_drop(s, s->hand);
+        s->evicted++;
+        return true;
     }
 }
 
@@ -223,29 +360,45 @@ dkv_entry *dkv_shard_at(const dkv_shard *s, size_t slot)
     return entry_in(s->slots[slot]);
 }
 
-uint32_t dkv_shard_sweep(dkv_shard *s, int64_t now)
+uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more)
 {
-    if (s->next_deadline > now)
-        return 0;
     uint32_t before = s->live;
-    int64_t next = DKV_NEVER;
-    for (size_t i = dkv_shard_next(s, 0); i < s->cap; i = dkv_shard_next(s, i + 1)) {
+    *more = false;
+    if (s->next_deadline > now && !s->sweep_at)
+        return 0;
+    if (!s->sweep_at)
+        s->sweep_deadline = DKV_NEVER;
+    size_t end = s->cap - s->sweep_at > DKV_SLICE ? s->sweep_at + DKV_SLICE : s->cap;
+    for (size_t i = dkv_shard_next(s, s->sweep_at); i < end; i = dkv_shard_next(s, i + 1)) {
         int64_t deadline = dkv_entry_deadline(entry_in(s->slots[i]));
         if (deadline <= now)
             dkv_shard_drop(s, i);
-        else if (deadline < next)
-            next = deadline;
+        else if (deadline < s->sweep_deadline)
+            s->sweep_deadline = deadline;
     }
-    s->next_deadline = next;
+    *more = end < s->cap;
+    s->sweep_at = *more ? (uint32_t)end : 0;
+    if (!*more)
+        s->next_deadline = s->sweep_deadline;
     s->expired += before - s->live;
     return before - s->live;
 }
 
-void dkv_slots_free(uint64_t *slots, size_t cap)
+uint32_t dkv_shard_sweep(dkv_shard *s, int64_t now)
+{
+    uint32_t swept = 0;
+    bool more = s->next_deadline <= now;
+    s->sweep_at = 0;
+    while (more)
+        swept += dkv_shard_sweep_slice(s, now, &more);
+    return swept;
+}
+
+void dkv_slots_free(uint64_t *slots, size_t cap, dkv_dead *dead)
 {
     for (size_t i = 0; i < cap; i++) {
         if (is_entry(slots[i]))
-            dkv_entry_free(entry_in(slots[i]));
+            discard(entry_in(slots[i]), dead);
     }
     DKV_FREE(slots);
 }
@@ -254,6 +407,7 @@ const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *
                             uint64_t last_version)
 {
     uint64_t live = 0, used = 0, data_bytes = 0;
+    uint64_t memory = s->cap ? block(s->cap * sizeof *s->slots) : 0;
     if (s->limit >= s->cap && s->cap)
         return "no slot is kept free";
     for (size_t i = 0; i < s->cap; i++) {
@@ -263,7 +417,8 @@ const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *
         const dkv_entry *e = entry_in(s->slots[i]);
         uint64_t hash = entry_hash(e, secret);
         live++;
-        data_bytes += e->key_len + (uint64_t)e->value_len;
+        data_bytes += data_of(e);
+        memory += cost_of(e);
         if (!e->key_len)
             return "an entry has an empty key";
         if (dkv_shard_index(hash) != index)
@@ -283,5 +438,9 @@ const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *
         return "the number of used slots is wrong";
     if (data_bytes != s->data_bytes)
         return "the number of bytes is wrong";
+    if (memory != s->memory)
+        return "the memory is not what slots and entries take";
+    if (s->cap && s->hand >= s->cap)
+        return "the hand points past the slots";
     return NULL;
 }

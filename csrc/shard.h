@@ -2,14 +2,20 @@
  * One shard of the table: an open-addressed array of tagged pointers to entries.
  * Internal to the table; whoever calls holds the shard's lock.
  *
- * A slot is 64 bits: an entry's address in the low 48, and above it 16 bits of the
- * key's hash, so that a probe for an absent key hardly ever touches an entry. Probing
- * is linear: neighbours share a cache line. A removed entry leaves a tombstone unless
- * the next slot is free. The array may be of any size (the hash is scaled to it, not
- * masked), and every shard starts at another one, so that shards grow at different
- * times and neither memory nor pauses come in steps.
+ * A slot is 64 bits: 16 bits of the key's hash on top, so that a probe for an absent key
+ * hardly ever touches an entry; below them an entry's address; and in the address's low
+ * bits, which alignment leaves free, how often the entry was read of late. Probing is
+ * linear: neighbours share a cache line. A removed entry leaves a tombstone unless the
+ * next slot is free. The array may be of any size (the hash is scaled to it, not masked),
+ * and every shard starts at another one, so that shards grow at different times and
+ * neither memory nor pauses come in steps.
  *
- * Entries are one allocation each: header, deadline if there is one, key, value.
+ * Entries are one allocation each: header, deadline if there is one, key, value. Of a
+ * value that has an owner the entry keeps two pointers, to the object and its bytes.
+ *
+ * Eviction is CLOCK over the slots: a read counts an entry up to USES, the hand counts it
+ * down as it passes, and takes the first at nought. A new entry starts at nought, so that
+ * a scan of many keys pushes out itself and not what is read again and again.
  */
 #ifndef DKV_SHARD_H
 #define DKV_SHARD_H
@@ -29,12 +35,21 @@
 #endif
 
 struct dkv_entry {
-    uint64_t version;
+    union {
+        uint64_t version;
+        dkv_entry *next; /* in the list of the dead */
+    };
     uint32_t value_len;
     uint16_t key_len;
-    bool timed; /* a deadline stands before the key */
+    bool timed : 1; /* a deadline stands before the key */
+    bool owned : 1; /* the value is its owner's */
     uint8_t bytes[];
 };
+
+/* Entries that are gone but for the owners of their values. */
+typedef struct {
+    dkv_entry *head, *tail;
+} dkv_dead;
 
 struct dkv_shard {
     _Alignas(64) atomic_uint locked;
@@ -47,10 +62,17 @@ struct dkv_shard {
     uint64_t hits;
     uint64_t misses;
     int64_t next_deadline; /* no entry's deadline is earlier */
+    uint64_t memory;       /* bytes of slots, entries and owned values */
+    uint64_t settled;      /* of them the table's sum has already */
     uint64_t sets;
     uint64_t deletes;
     uint64_t expired;
+    uint64_t evicted;
     uint64_t data_bytes;
+    uint32_t hand;          /* the slot eviction looks at next */
+    uint32_t sweep_at;      /* the slot a sweep in slices looks at next, 0 for none begun */
+    int64_t sweep_deadline; /* no entry below it has an earlier deadline */
+    dkv_dead dead;
 };
 
 /* What a look for a key found: where it is, or where it would go. */
@@ -64,11 +86,6 @@ static inline const uint8_t *dkv_entry_key(const dkv_entry *e)
     return e->bytes + (e->timed ? sizeof(int64_t) : 0);
 }
 
-static inline const uint8_t *dkv_entry_value(const dkv_entry *e)
-{
-    return dkv_entry_key(e) + e->key_len;
-}
-
 static inline int64_t dkv_entry_deadline(const dkv_entry *e)
 {
     int64_t deadline = DKV_NEVER;
@@ -77,45 +94,75 @@ static inline int64_t dkv_entry_deadline(const dkv_entry *e)
     return deadline;
 }
 
-/* A new entry with version 0, or NULL. */
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
-                         int64_t deadline);
+static inline dkv_value dkv_entry_value(const dkv_entry *e)
+{
+    const uint8_t *at = dkv_entry_key(e) + e->key_len;
+    dkv_value value = {at, e->value_len, NULL};
+    if (e->owned) {
+        memcpy(&value.owner, at, sizeof value.owner);
+        memcpy(&value.bytes, at + sizeof value.owner, sizeof value.bytes);
+    }
+    return value;
+}
 
-/* Write another value over an entry when its allocation fits it: whether it did. */
-bool dkv_entry_refill(dkv_entry *e, const uint8_t *key, const uint8_t *value, size_t value_len,
-                      int64_t deadline);
+/* A new entry with version 0, or NULL. */
+dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, dkv_value value, int64_t deadline);
+
+/* What an entry takes, with its owned value. */
+uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline);
 
 void dkv_entry_free(dkv_entry *e);
 
 dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, size_t key_len);
 
-/* Make room for `extra` entries more: 0 or DKV_ENOMEM. Moves slots: find again. */
-int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, const dkv_secret *secret);
+/* What dkv_shard_reserve would add to the shard's memory. */
+uint64_t dkv_shard_growth(const dkv_shard *s, size_t extra, uint32_t least, bool clean);
 
-static inline bool dkv_shard_has_room(const dkv_shard *s)
-{
-    return s->used < s->limit;
-}
+/* Make room for `extra` entries more: 0 when there was, 1 when slots were moved for it and
+   places have to be found again, or DKV_ENOMEM. With `clean` it rather clears tombstones
+   away, more often, than take more memory. */
+int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, bool clean,
+                      const dkv_secret *secret);
 
-/* Put an entry where `place` says its key is or would go, and free the one before.
+/* Put an entry where `place` says its key is or would go, instead of the one before.
    There has to be room for it. */
 void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash);
 
-/* Take the entry of a slot out and free it. */
+/* Write another value over an entry when its allocation fits it: whether it did. */
+bool dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
+                      int64_t deadline);
+
+/* Take the entry of a slot out. */
 void dkv_shard_drop(dkv_shard *s, size_t slot);
+
+/* The owner of the entry discarded last has gone to another entry: free the entry alone. */
+void dkv_shard_disown(dkv_shard *s);
+
+/* Count a read of the entry in a slot. */
+void dkv_shard_use(dkv_shard *s, size_t slot);
+
+/* Drop one entry that was not read lately, but not `keep`: whether there was one. */
+bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep);
 
 /* The first slot from `from` on with an entry, or cap. */
 size_t dkv_shard_next(const dkv_shard *s, size_t from);
 dkv_entry *dkv_shard_at(const dkv_shard *s, size_t slot);
 
+/* Ask for the memory of the slot, and of the entry, where the search for a hash begins. */
+void dkv_shard_prefetch_slot(const dkv_shard *s, uint64_t hash);
+void dkv_shard_prefetch_entry(const dkv_shard *s, uint64_t hash);
+
 /* Drop what has expired, if anything can have: how many. O(slots). */
 uint32_t dkv_shard_sweep(dkv_shard *s, int64_t now);
+
+/* The same for some slots; `*more` while there are others to look at. */
+uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more);
 
 /* Give back slots when few are in use; does nothing when memory is short. */
 void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret);
 
-/* Free an array of slots and every entry in it. */
-void dkv_slots_free(uint64_t *slots, size_t cap);
+/* Free an array of slots and every entry in it; owned ones go to the list instead. */
+void dkv_slots_free(uint64_t *slots, size_t cap, dkv_dead *dead);
 
 /* A sentence on the first broken invariant, or NULL. O(slots). */
 const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *secret,

@@ -1,85 +1,25 @@
 /*
- * The shards, their locks, the clocks and the versions: what table.h promises, built
- * on shard.h.
- *
- * A lock is one word, taken with one exchange and given back with one store; who has
- * to wait spins briefly and then lets other threads run. It is held for one probe and
- * one copy, or for one shard's growth, sweep or walk. A function that needs several
- * shards takes them in ascending order; every other has one at a time.
+ * One key and many: what table.h promises of them, built on shard.h and locks.h. The work
+ * on the whole table is in whole.c.
  */
-#include "shard.h"
+#include "locks.h"
 
-#include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__APPLE__)
 #include <sys/random.h>
 #endif
 
-#ifdef CLOCK_REALTIME_COARSE
-#define WALL_CLOCK CLOCK_REALTIME_COARSE /* 4 ms steps, a fifth of the price */
-#else
-#define WALL_CLOCK CLOCK_REALTIME
-#endif
-
-struct dkv_table {
-    dkv_shard shards[DKV_SHARDS];
-    dkv_secret secret;
-    atomic_uint_least64_t last_version;
-    atomic_size_t any; /* the shard dkv_acquire_any begins with */
-    atomic_bool closed;
-    bool stopped; /* the clocks stand at these: */
-    int64_t monotonic, wall;
-};
-
-/* Locks */
-
-static void lock(dkv_shard *s)
-{
-    unsigned spins = 0;
-    while (atomic_exchange_explicit(&s->locked, 1, memory_order_acquire)) {
-        while (atomic_load_explicit(&s->locked, memory_order_relaxed)) {
-            if (++spins % 64 == 0)
-                sched_yield();
-        }
-    }
-}
-
-static void unlock(dkv_shard *s)
-{
-    atomic_store_explicit(&s->locked, 0, memory_order_release);
-}
-
-static void lock_all(dkv_table *t)
-{
-    for (size_t i = 0; i < DKV_SHARDS; i++)
-        lock(&t->shards[i]);
-}
-
-static void unlock_all(dkv_table *t)
-{
-    for (size_t i = 0; i < DKV_SHARDS; i++)
-        unlock(&t->shards[i]);
-}
-
 /* Clocks and versions */
-
-static int64_t microseconds(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 int64_t dkv_now(const dkv_table *t)
 {
-    return t->stopped ? t->monotonic : microseconds(CLOCK_MONOTONIC);
+    return t->stopped ? t->monotonic : dkv_microseconds(CLOCK_MONOTONIC);
 }
 
 int64_t dkv_wall(const dkv_table *t)
 {
-    return t->stopped ? t->wall : microseconds(CLOCK_REALTIME);
+    return t->stopped ? t->wall : dkv_microseconds(CLOCK_REALTIME);
 }
 
 void dkv_set_clock(dkv_table *t, int64_t monotonic, int64_t wall)
@@ -91,7 +31,7 @@ void dkv_set_clock(dkv_table *t, int64_t monotonic, int64_t wall)
 
 static uint64_t next_version(dkv_table *t)
 {
-    uint64_t wall = (uint64_t)(t->stopped ? t->wall : microseconds(WALL_CLOCK));
+    uint64_t wall = (uint64_t)(t->stopped ? t->wall : dkv_microseconds(DKV_WALL_CLOCK));
     uint64_t last = atomic_load_explicit(&t->last_version, memory_order_relaxed);
     uint64_t next;
     do {
@@ -113,34 +53,64 @@ static int make_secret(dkv_secret *secret)
     return getentropy(secret, sizeof *secret);
 }
 
-/* Shards start with 8 to 15 slots, so that they double at different times. */
-static uint32_t least_cap(const dkv_table *t, const dkv_shard *s)
-{
-    return 8 + (uint32_t)((s - t->shards) % 8);
-}
-
-dkv_table *dkv_new(void)
+dkv_table *dkv_new(uint64_t limit, bool evict)
 {
     size_t size = (sizeof(dkv_table) + 63) & ~(size_t)63;
     dkv_table *t = DKV_ALIGNED_ALLOC(64, size);
     if (!t)
         return NULL;
     memset(t, 0, size);
+    t->limit = limit;
+    t->evict = evict;
+    atomic_init(&t->used, size);
     if (make_secret(&t->secret) != 0) {
         DKV_FREE(t);
         return NULL;
     }
     for (size_t i = 0; i < DKV_SHARDS; i++)
-        t->shards[i].next_deadline = DKV_NEVER;
+        t->shards[i].next_deadline = t->shards[i].sweep_deadline = DKV_NEVER;
+    dkv_fork_keep(t);
     return t;
 }
 
 void dkv_free(dkv_table *t)
 {
-    if (!t)
-        return;
-    dkv_close(t);
+    dkv_fork_forget(t);
     DKV_FREE(t);
+}
+
+bool dkv_has_dead(const dkv_table *t)
+{
+    return atomic_load_explicit(&t->dead, memory_order_relaxed) != NULL;
+}
+
+/* Cuts off what it takes before it lets go of anything, so others may do the same. */
+void dkv_reap(dkv_table *t, void (*let_go)(void *owner), size_t most)
+{
+    dkv_lock_word(&t->dead_locked);
+    dkv_entry *first = atomic_load_explicit(&t->dead, memory_order_relaxed);
+    dkv_entry *rest = first;
+    size_t taken = 0;
+    for (; rest && taken < most; taken++)
+        rest = rest->next;
+    atomic_store_explicit(&t->dead, rest, memory_order_relaxed);
+    dkv_unlock_word(&t->dead_locked);
+    while (taken--) {
+        dkv_entry *next = first->next;
+        let_go(dkv_entry_value(first).owner);
+        dkv_entry_free(first);
+        first = next;
+    }
+}
+
+uint64_t dkv_limit(const dkv_table *t)
+{
+    return t->limit;
+}
+
+uint64_t dkv_used(const dkv_table *t)
+{
+    return atomic_load_explicit(&t->used, memory_order_relaxed);
 }
 
 bool dkv_closed(const dkv_table *t)
@@ -155,8 +125,7 @@ static void show(dkv_hold *h, dkv_place place)
     dkv_entry *e = place.entry;
     h->entry = e;
     h->slot = place.slot;
-    h->value = e ? dkv_entry_value(e) : NULL;
-    h->value_len = e ? e->value_len : 0;
+    h->value = e ? dkv_entry_value(e) : (dkv_value){NULL, 0, NULL};
     h->version = e ? e->version : 0;
     h->deadline = e ? dkv_entry_deadline(e) : DKV_NEVER;
 }
@@ -164,8 +133,30 @@ static void show(dkv_hold *h, dkv_place place)
 static void drop(dkv_hold *h)
 {
     dkv_shard_drop(h->shard, h->slot);
-    dkv_shard_shrink(h->shard, least_cap(h->table, h->shard), &h->table->secret);
     show(h, (dkv_place){NULL, SIZE_MAX});
+}
+
+/* The key's hold, its shard locked; an entry that has expired is dropped. */
+static int seek(dkv_hold *h)
+{
+    show(h, dkv_shard_find(h->shard, h->hash, h->key, h->key_len));
+    if (h->deadline != DKV_NEVER && h->deadline <= dkv_now(h->table)) {
+        h->shard->expired++;
+        drop(h);
+    }
+    return h->entry != NULL;
+}
+
+static int reading(dkv_hold *h, int found)
+{
+    if (found > 0) {
+        h->shard->hits++;
+        if (h->table->evict)
+            dkv_shard_use(h->shard, h->slot);
+    } else if (found == 0) {
+        h->shard->misses++;
+    }
+    return found;
 }
 
 int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
@@ -175,32 +166,22 @@ int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
     h->key_len = key_len;
     h->hash = dkv_siphash(&t->secret, key, key_len);
     h->shard = &t->shards[dkv_shard_index(h->hash)];
-    lock(h->shard);
+    dkv_lock(h->shard);
     if (dkv_closed(t)) {
-        unlock(h->shard);
+        dkv_unlock(t, h->shard);
         return DKV_ECLOSED;
     }
-    show(h, dkv_shard_find(h->shard, h->hash, key, key_len));
-    if (h->deadline != DKV_NEVER && h->deadline <= dkv_now(t)) {
-        h->shard->expired++;
-        drop(h);
-    }
-    return h->entry != NULL;
+    return seek(h);
 }
 
 int dkv_read(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
 {
-    int found = dkv_acquire(t, key, key_len, h);
-    if (found > 0)
-        h->shard->hits++;
-    else if (found == 0)
-        h->shard->misses++;
-    return found;
+    return reading(h, dkv_acquire(t, key, key_len, h));
 }
 
 void dkv_release(dkv_hold *h)
 {
-    unlock(h->shard);
+    dkv_unlock(h->table, h->shard);
 }
 
 int dkv_acquire_any(dkv_table *t, dkv_hold *h)
@@ -210,9 +191,9 @@ int dkv_acquire_any(dkv_table *t, dkv_hold *h)
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         size_t index = (begin + i) % DKV_SHARDS;
         dkv_shard *s = &t->shards[index];
-        lock(s);
+        dkv_lock(s);
         if (dkv_closed(t)) {
-            unlock(s);
+            dkv_unlock(t, s);
             return DKV_ECLOSED;
         }
         dkv_shard_sweep(s, now);
@@ -225,91 +206,223 @@ int dkv_acquire_any(dkv_table *t, dkv_hold *h)
             atomic_store_explicit(&t->any, index, memory_order_relaxed);
             return 1;
         }
-        unlock(s);
+        dkv_unlock(t, s);
     }
     return 0;
 }
 
-int dkv_put(dkv_hold *h, const void *value, size_t value_len, int64_t deadline)
+/* Room */
+
+/* Whose locks the caller has: one shard's, or those a span wants. */
+typedef struct {
+    const dkv_shard *shard;
+    const dkv_span *span;
+} Ours;
+
+static bool evict_from(dkv_table *t, size_t index, Ours ours, const dkv_entry *keep)
+{
+    dkv_shard *s = &t->shards[index];
+    bool held = s == ours.shard || (ours.span && ours.span->wanted[index]);
+    if (!held && !dkv_try_lock(s))
+        return false;
+    bool done = dkv_shard_evict(s, keep);
+    if (held)
+        dkv_settle(t, s);
+    else
+        dkv_unlock(t, s);
+    return done;
+}
+
+/* Drop one entry: from the shard that is written to when it has a choice of them, else
+   from the others in turn. */
+static bool evict_one(dkv_table *t, Ours ours, const dkv_entry *keep)
+{
+    enum { A_CHOICE = 8 };
+    if (ours.shard && ours.shard->live > A_CHOICE)
+        return evict_from(t, (size_t)(ours.shard - t->shards), ours, keep);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        size_t index = atomic_fetch_add_explicit(&t->victim, 1, memory_order_relaxed);
+        if (evict_from(t, index % DKV_SHARDS, ours, keep))
+            return true;
+    }
+    return false;
+}
+
+/* Take `need` bytes from what the limit leaves, on the account of a shard that is ours. */
+static bool charge(dkv_table *t, dkv_shard *s, Ours ours, const dkv_entry *keep, int64_t need)
+{
+    if (!t->limit || need <= 0)
+        return true;
+    uint64_t bytes = (uint64_t)need;
+    for (;;) {
+        uint64_t before = atomic_fetch_add_explicit(&t->used, bytes, memory_order_relaxed);
+        if (before + bytes <= t->limit) {
+            s->settled += bytes;
+            return true;
+        }
+        atomic_fetch_sub_explicit(&t->used, bytes, memory_order_relaxed);
+        if (!t->evict || bytes > t->limit || !evict_one(t, ours, keep))
+            return false;
+    }
+}
+
+/* Under a limit, slots are cleaned of tombstones rather than doubled for as long as that
+   gives room: what was removed can then be written again. */
+static bool cleans(const dkv_table *t)
+{
+    return t->limit != 0;
+}
+
+/* What writing an entry in the held place adds to the shard's memory. */
+static int64_t need_of(const dkv_hold *h, dkv_value value, int64_t deadline)
+{
+    const dkv_table *t = h->table;
+    int64_t need = (int64_t)dkv_entry_cost(h->key_len, value, deadline);
+    if (h->entry)
+        return need - (int64_t)dkv_entry_cost(h->key_len, h->value, h->deadline);
+    return need + (int64_t)dkv_shard_growth(h->shard, 1, dkv_least(t, h->shard), cleans(t));
+}
+
+/* Write an entry of this version, or of a new one for 0. */
+static int place_entry(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t version)
+{
+    dkv_table *t = h->table;
+    dkv_shard *s = h->shard;
+    if (!charge(t, s, (Ours){s, NULL}, h->entry, need_of(h, value, deadline)))
+        return DKV_EFULL;
+    dkv_entry *e = dkv_entry_new(h->key, h->key_len, value, deadline);
+    if (!e)
+        return DKV_ENOMEM;
+    dkv_place place = {h->entry, h->slot};
+    if (!place.entry) {
+        int moved = dkv_shard_reserve(s, 1, dkv_least(t, s), cleans(t), &t->secret);
+        if (moved < 0) {
+            dkv_entry_free(e);
+            return DKV_ENOMEM;
+        }
+        /* The slot found first is not the one when slots were moved or entries evicted. */
+        if (place.slot == SIZE_MAX || moved || t->evict)
+            place = dkv_shard_find(s, h->hash, h->key, h->key_len);
+    }
+    dkv_shard_put(s, place, e, h->hash);
+    e->version = version ? version : next_version(t);
+    show(h, (dkv_place){e, place.slot});
+    return 0;
+}
+
+int dkv_put(dkv_hold *h, dkv_value value, int64_t deadline)
 {
     dkv_shard *s = h->shard;
-    dkv_place place = {h->entry, h->slot};
-    dkv_entry *e = h->entry;
-    size_t old_len = h->value_len;
-    if (e && dkv_entry_refill(e, h->key, value, value_len, deadline)) {
-        s->data_bytes += value_len - old_len;
-        if (deadline < s->next_deadline)
-            s->next_deadline = deadline;
+    if (h->entry && dkv_shard_refill(s, h->entry, h->key, value, deadline)) {
+        h->entry->version = next_version(h->table);
+        show(h, (dkv_place){h->entry, h->slot});
     } else {
-        e = dkv_entry_new(h->key, h->key_len, value, value_len, deadline);
-        if (!e)
-            return DKV_ENOMEM;
-        if (!place.entry && (place.slot == SIZE_MAX || !dkv_shard_has_room(s))) {
-            if (dkv_shard_reserve(s, 1, least_cap(h->table, s), &h->table->secret) < 0) {
-                dkv_entry_free(e);
-                return DKV_ENOMEM;
-            }
-            place = dkv_shard_find(s, h->hash, h->key, h->key_len);
-        }
-        dkv_shard_put(s, place, e, h->hash);
+        int rc = place_entry(h, value, deadline, 0);
+        if (rc < 0)
+            return rc;
     }
-    e->version = next_version(h->table);
     s->sets++;
-    show(h, (dkv_place){e, place.slot});
     return 0;
 }
 
 int dkv_expire(dkv_hold *h, int64_t deadline)
 {
-    dkv_shard *s = h->shard;
-    uint64_t version = h->version;
+    dkv_value value = h->value;
     if (deadline == h->deadline)
         return 0;
-    dkv_entry *e = dkv_entry_new(h->key, h->key_len, h->value, h->value_len, deadline);
-    if (!e)
-        return DKV_ENOMEM;
-    e->version = version;
-    dkv_shard_put(s, (dkv_place){h->entry, h->slot}, e, h->hash);
-    show(h, (dkv_place){e, h->slot});
-    return 0;
+    int rc = place_entry(h, value, deadline, h->version);
+    if (rc == 0 && value.owner)
+        dkv_shard_disown(h->shard); /* the new entry has the owner */
+    return rc;
 }
 
 void dkv_drop(dkv_hold *h)
 {
     h->shard->deletes++;
     drop(h);
+    dkv_shard_shrink(h->shard, dkv_least(h->table, h->shard), &h->table->secret);
 }
 
 /* Many keys */
 
-static void lock_some(dkv_table *t, const size_t wanted[DKV_SHARDS])
+int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
+{
+    memset(span, 0, sizeof *span);
+    for (size_t i = 0; i < n; i++) {
+        pairs[i].hash = dkv_siphash(&t->secret, pairs[i].key, pairs[i].key_len);
+        span->wanted[dkv_shard_index(pairs[i].hash)]++;
+    }
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        if (span->wanted[i])
+            dkv_lock(&t->shards[i]);
+    }
+    if (!dkv_closed(t))
+        return 0;
+    dkv_end(t, span);
+    return DKV_ECLOSED;
+}
+
+void dkv_end(dkv_table *t, const dkv_span *span)
 {
     for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (wanted[i])
-            lock(&t->shards[i]);
+        if (span->wanted[i])
+            dkv_unlock(t, &t->shards[i]);
     }
 }
 
-static void unlock_some(dkv_table *t, const size_t wanted[DKV_SHARDS])
+/* Ask for the memory of keys some turns ahead: the waits for it then overlap. */
+static void prefetch(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i)
 {
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (wanted[i])
-            unlock(&t->shards[i]);
+    enum { SLOTS_AHEAD = 12, ENTRIES_AHEAD = 6 };
+    if (i + SLOTS_AHEAD < n) {
+        uint64_t hash = pairs[i + SLOTS_AHEAD].hash;
+        dkv_shard_prefetch_slot(&t->shards[dkv_shard_index(hash)], hash);
+    }
+    if (i + ENTRIES_AHEAD < n) {
+        uint64_t hash = pairs[i + ENTRIES_AHEAD].hash;
+        dkv_shard_prefetch_entry(&t->shards[dkv_shard_index(hash)], hash);
     }
 }
 
-/* Everything that can fail, before anything changes. */
-static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const size_t wanted[DKV_SHARDS],
-                   int64_t deadline)
+int dkv_find(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i, bool read, dkv_hold *h)
 {
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        if (wanted[i] && dkv_shard_reserve(s, wanted[i], least_cap(t, s), &t->secret) < 0)
-            return DKV_ENOMEM;
+    const dkv_pair *pair = &pairs[i];
+    prefetch(t, pairs, n, i);
+    h->table = t;
+    h->key = pair->key;
+    h->key_len = pair->key_len;
+    h->hash = pair->hash;
+    h->shard = &t->shards[dkv_shard_index(h->hash)];
+    int found = seek(h);
+    return read ? reading(h, found) : found;
+}
+
+/* What all pairs add. A key that comes twice is counted twice, and one that may be evicted
+   before its turn as if it were absent: the sum errs on the side of the limit. */
+static int64_t need_of_all(dkv_table *t, const dkv_pair *pairs, size_t n, const dkv_span *span,
+                           int64_t deadline)
+{
+    int64_t need = 0;
+    dkv_hold h;
+    for (size_t i = 0; i < n; i++) {
+        need += (int64_t)dkv_entry_cost(pairs[i].key_len, pairs[i].value, deadline);
+        if (!t->evict && dkv_find(t, pairs, n, i, false, &h))
+            need -= (int64_t)dkv_entry_cost(h.key_len, h.value, h.deadline);
     }
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        const dkv_shard *s = &t->shards[i];
+        size_t extra = span->wanted[i];
+        if (extra)
+            need += (int64_t)dkv_shard_growth(s, extra, dkv_least(t, s), cleans(t));
+    }
+    return need;
+}
+
+static int make_entries(dkv_pair *pairs, size_t n, int64_t deadline)
+{
     for (size_t i = 0; i < n; i++) {
         dkv_pair *p = &pairs[i];
-        p->entry = dkv_entry_new(p->key, p->key_len, p->value, p->value_len, deadline);
+        p->entry = dkv_entry_new(p->key, p->key_len, p->value, deadline);
         if (!p->entry) {
             while (i--)
                 dkv_entry_free(pairs[i].entry);
@@ -319,155 +432,40 @@ static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const size_t wanted[
     return 0;
 }
 
-static void commit(dkv_table *t, const dkv_pair *p, int64_t now)
+/* Everything that can fail, before anything changes. */
+static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span, int64_t deadline)
 {
-    dkv_shard *s = &t->shards[dkv_shard_index(p->hash)];
-    dkv_place place = dkv_shard_find(s, p->hash, p->key, p->key_len);
-    s->expired += place.entry && dkv_entry_deadline(place.entry) <= now;
-    p->entry->version = next_version(t);
-    dkv_shard_put(s, place, p->entry, p->hash);
-    s->sets++;
+    if (t->limit && n) {
+        dkv_shard *account = &t->shards[dkv_shard_index(pairs[0].hash)];
+        int64_t need = need_of_all(t, pairs, n, span, deadline);
+        if (!charge(t, account, (Ours){NULL, span}, NULL, need))
+            return DKV_EFULL;
+    }
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        size_t extra = span->wanted[i];
+        if (extra && dkv_shard_reserve(s, extra, dkv_least(t, s), cleans(t), &t->secret) < 0)
+            return DKV_ENOMEM;
+    }
+    return make_entries(pairs, n, deadline);
 }
 
 int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
 {
-    size_t wanted[DKV_SHARDS] = {0};
-    for (size_t i = 0; i < n; i++) {
-        pairs[i].hash = dkv_siphash(&t->secret, pairs[i].key, pairs[i].key_len);
-        wanted[dkv_shard_index(pairs[i].hash)]++;
+    dkv_span span;
+    int rc = dkv_begin(t, pairs, n, &span);
+    if (rc < 0)
+        return rc;
+    rc = prepare(t, pairs, n, &span, deadline);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        dkv_entry *e = pairs[i].entry;
+        dkv_hold h;
+        if (!dkv_find(t, pairs, n, i, false, &h)) /* an expired entry's slot is no place */
+            h.slot = dkv_shard_find(h.shard, h.hash, h.key, h.key_len).slot;
+        e->version = next_version(t);
+        dkv_shard_put(h.shard, (dkv_place){h.entry, h.slot}, e, h.hash);
+        h.shard->sets++;
     }
-    lock_some(t, wanted);
-    int rc = dkv_closed(t) ? DKV_ECLOSED : prepare(t, pairs, n, wanted, deadline);
-    if (rc == 0) {
-        int64_t now = dkv_now(t);
-        for (size_t i = 0; i < n; i++)
-            commit(t, &pairs[i], now);
-    }
-    unlock_some(t, wanted);
+    dkv_end(t, &span);
     return rc;
-}
-
-/* The whole table */
-
-int64_t dkv_sweep(dkv_table *t)
-{
-    int64_t swept = 0;
-    int64_t now = dkv_now(t);
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        lock(s);
-        if (dkv_closed(t)) {
-            unlock(s);
-            return DKV_ECLOSED;
-        }
-        uint32_t gone = dkv_shard_sweep(s, now);
-        if (gone)
-            dkv_shard_shrink(s, least_cap(t, s), &t->secret);
-        unlock(s);
-        swept += gone;
-    }
-    return swept;
-}
-
-int dkv_count(dkv_table *t, dkv_counts *out)
-{
-    *out = (dkv_counts){0};
-    int64_t now = dkv_now(t);
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        lock(s);
-        if (dkv_closed(t)) {
-            unlock(s);
-            return DKV_ECLOSED;
-        }
-        dkv_shard_sweep(s, now);
-        out->entries += s->live;
-        out->data_bytes += s->data_bytes;
-        out->hits += s->hits;
-        out->misses += s->misses;
-        out->sets += s->sets;
-        out->deletes += s->deletes;
-        out->expired += s->expired;
-        unlock(s);
-    }
-    return 0;
-}
-
-/* Take all slots out of all shards, which the caller has locked, then unlock and free:
-   nobody waits for that. */
-static void empty_and_unlock(dkv_table *t)
-{
-    uint64_t *slots[DKV_SHARDS];
-    uint32_t caps[DKV_SHARDS];
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        slots[i] = s->slots;
-        caps[i] = s->cap;
-        s->slots = NULL;
-        s->cap = s->live = s->used = s->limit = s->first = 0;
-        s->data_bytes = 0;
-        s->next_deadline = DKV_NEVER;
-    }
-    unlock_all(t);
-    for (size_t i = 0; i < DKV_SHARDS; i++)
-        dkv_slots_free(slots[i], caps[i]);
-}
-
-int dkv_clear(dkv_table *t)
-{
-    int64_t now = dkv_now(t);
-    lock_all(t);
-    if (dkv_closed(t)) {
-        unlock_all(t);
-        return DKV_ECLOSED;
-    }
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard_sweep(&t->shards[i], now);
-        t->shards[i].deletes += t->shards[i].live;
-    }
-    empty_and_unlock(t);
-    return 0;
-}
-
-void dkv_close(dkv_table *t)
-{
-    lock_all(t);
-    atomic_store_explicit(&t->closed, true, memory_order_release);
-    empty_and_unlock(t);
-}
-
-int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg)
-{
-    dkv_shard *s = &t->shards[shard];
-    int rc = 0;
-    int64_t now = dkv_now(t);
-    lock(s);
-    if (dkv_closed(t)) {
-        rc = DKV_ECLOSED;
-    } else {
-        dkv_shard_sweep(s, now);
-        for (size_t i = dkv_shard_next(s, 0); i < s->cap && rc == 0; i = dkv_shard_next(s, i + 1)) {
-            const dkv_entry *e = dkv_shard_at(s, i);
-            rc = each(arg, dkv_entry_key(e), e->key_len);
-        }
-    }
-    unlock(s);
-    return rc;
-}
-
-int dkv_check(dkv_table *t, char *why, size_t size)
-{
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        lock(s);
-        uint64_t last = atomic_load(&t->last_version);
-        const char *broken = dkv_shard_check(s, i, &t->secret, last);
-        unlock(s);
-        if (broken) {
-            strncpy(why, broken, size - 1);
-            why[size - 1] = 0;
-            return DKV_ECORRUPT;
-        }
-    }
-    return 0;
 }

@@ -18,6 +18,18 @@
  * its deadline on an entry is absent to every function; whichever meets it removes
  * it. Versions are max(last + 1, wall clock in microseconds), of the whole table.
  *
+ * Memory. A table may have a limit in bytes over keys, values and what holds them. A
+ * write that would pass it fails with DKV_EFULL or, when the table evicts, first drops
+ * entries that were not read lately. Removing always works.
+ *
+ * Owners. A long value need not be copied: the table keeps a reference to the caller's
+ * own immutable object instead. A write that succeeds takes the reference over. Entries
+ * that go away with such a value wait in a list for dkv_reap, because letting go of an
+ * object may need what no function here has (the GIL).
+ *
+ * Forks. A child has a whole table of its own: fork() waits for every lock of every
+ * table, and both sides get them back.
+ *
  * Results. >= 0 is an answer, < 0 one of the codes. After a code the table is as it
  * was before the call.
  */
@@ -39,27 +51,37 @@ enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
 /* Codes. */
 #define DKV_ENOMEM -1   /* an allocation failed */
 #define DKV_ECLOSED -2  /* the table was closed */
-#define DKV_ECORRUPT -3 /* dkv_check found an invariant broken */
+#define DKV_EFULL -3    /* the write would pass the memory limit */
+#define DKV_ECORRUPT -4 /* dkv_check found an invariant broken */
 
 typedef struct dkv_table dkv_table;
 
 typedef struct {
-    uint64_t entries;    /* keys there now */
-    uint64_t data_bytes; /* bytes of those keys and their values */
-    uint64_t hits;       /* dkv_read that found its key */
-    uint64_t misses;     /* and that did not */
-    uint64_t sets;       /* values written */
-    uint64_t deletes;    /* entries removed by a caller */
-    uint64_t expired;    /* entries removed because their deadline had passed */
+    uint64_t entries;      /* keys there now */
+    uint64_t data_bytes;   /* bytes of those keys and their values */
+    uint64_t memory_bytes; /* with what holds them; what the limit is over */
+    uint64_t hits;         /* dkv_read that found its key */
+    uint64_t misses;       /* and that did not */
+    uint64_t sets;         /* values written */
+    uint64_t deletes;      /* entries removed by a caller */
+    uint64_t expired;      /* entries removed because their deadline had passed */
+    uint64_t evicted;      /* entries removed to make room */
 } dkv_counts;
 
 /* Remove every entry, at once for all who look on. The memory goes back after the
    locks are let go. O(n). */
 int dkv_clear(dkv_table *t);
 
-/* Remove expired entries, one shard's lock at a time: how many, or a code. A shard in
-   which nothing can have expired costs nothing. */
+/* Remove expired entries: how many, or a code. Locks one shard at a time, for
+   DKV_SLICE slots; a shard in which nothing can have expired costs nothing. */
 int64_t dkv_sweep(dkv_table *t);
+
+/* Microseconds from now to the earliest deadline there may be, 0 when it has passed, -1
+   when there is none, or a code below that. */
+int64_t dkv_next_expiry(dkv_table *t);
+
+/* Whoever calls dkv_sweep is about to stop: 1, or 0 when it has to go on. */
+int dkv_rest(dkv_table *t);
 
 /* Sum the counters over the shards, after a sweep of what has expired. */
 int dkv_count(dkv_table *t, dkv_counts *out);
@@ -77,6 +99,23 @@ int dkv_install(void);
 
 /* cdef end */
 
+enum { DKV_SLICE = 4096 };
+
+/* Values of this many bytes and more are kept by their owner, if they have one. Below it
+   a copy is as fast and half the memory. */
+enum { DKV_OWNED_FROM = 1024 };
+
+typedef struct {
+    const uint8_t *bytes;
+    size_t len;
+    void *owner; /* NULL: copy */
+} dkv_value;
+
+static inline bool dkv_takes_owner(dkv_value value)
+{
+    return value.owner && value.len >= DKV_OWNED_FROM;
+}
+
 typedef struct dkv_entry dkv_entry;
 typedef struct dkv_shard dkv_shard;
 
@@ -87,30 +126,37 @@ typedef struct {
     dkv_shard *shard; /* locked */
     const uint8_t *key;
     size_t key_len;
-    const uint8_t *value; /* NULL when the key is absent */
-    size_t value_len;
-    uint64_t version;
+    dkv_value value;
+    uint64_t version; /* 0 when the key is absent */
     int64_t deadline;
     uint64_t hash;
     dkv_entry *entry;
     size_t slot;
 } dkv_hold;
 
-/* One pair for dkv_put_many. */
+/* One key of many, and the value to write under it. */
 typedef struct {
     const uint8_t *key;
     size_t key_len;
-    const uint8_t *value;
-    size_t value_len;
-    dkv_entry *entry; /* for dkv_put_many's own use */
-    uint64_t hash;
+    dkv_value value;
+    uint64_t hash; /* the rest is the table's */
+    dkv_entry *entry;
 } dkv_pair;
 
-/* A new empty table, or NULL when memory or randomness could not be had. */
-dkv_table *dkv_new(void);
+/* A new empty table, or NULL when memory or randomness could not be had. `limit` is in
+   bytes, 0 for none; `evict` is what to do about it. */
+dkv_table *dkv_new(uint64_t limit, bool evict);
 
-/* Free the table and all it holds. Nobody may be inside a call. */
+/* Free the table. Nobody may be inside a call; dkv_close and dkv_reap come before. */
 void dkv_free(dkv_table *t);
+
+/* Whether owners wait to be let go of, and letting go of them, at most `most`. */
+bool dkv_has_dead(const dkv_table *t);
+void dkv_reap(dkv_table *t, void (*let_go)(void *owner), size_t most);
+
+/* True once for each time the table comes to hold a deadline after having held none, or
+   after dkv_rest: the moment to start whatever calls dkv_sweep. */
+bool dkv_wakes(dkv_table *t);
 
 bool dkv_closed(const dkv_table *t);
 
@@ -126,12 +172,16 @@ int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h);
 /* The same, counted as a hit or a miss. */
 int dkv_read(dkv_table *t, const void *key, size_t key_len, dkv_hold *h);
 
+/* What the failed write would have taken, and what the limit left. */
+uint64_t dkv_limit(const dkv_table *t);
+uint64_t dkv_used(const dkv_table *t);
+
 /* Find some key, as dkv_acquire; 0, with nothing locked, when the table is empty. */
 int dkv_acquire_any(dkv_table *t, dkv_hold *h);
 
 /* Write a value under the held key, there or not, with this deadline; the hold then
    shows the new entry. O(1), and once in a while O(n / DKV_SHARDS) to grow. */
-int dkv_put(dkv_hold *h, const void *value, size_t value_len, int64_t deadline);
+int dkv_put(dkv_hold *h, dkv_value value, int64_t deadline);
 
 /* Change the deadline of the held key, which is there. */
 int dkv_expire(dkv_hold *h, int64_t deadline);
@@ -140,6 +190,18 @@ int dkv_expire(dkv_hold *h, int64_t deadline);
 void dkv_drop(dkv_hold *h);
 
 void dkv_release(dkv_hold *h);
+
+/* The shards that many keys need. */
+typedef struct {
+    size_t wanted[DKV_SHARDS]; /* keys in each */
+} dkv_span;
+
+/* Lock the shards of many keys at once, and unlock them. Between the two, dkv_find gives a
+   hold on pair `i` of the `n`, which is not to be released, and asks for the memory of the
+   next ones ahead of their turn. */
+int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span);
+int dkv_find(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i, bool read, dkv_hold *h);
+void dkv_end(dkv_table *t, const dkv_span *span);
 
 /* Write every pair, in order, as one step for all who look on: all of them or, with a
    code, none. */

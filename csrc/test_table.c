@@ -60,6 +60,8 @@ static void test_free(void *block)
 #define DKV_FREE test_free
 #include "shard.c"
 #include "table.c"
+#include "whole.c"
+#include "fork.c"
 
 enum { KEYS = 3000, STEPS = 60000 };
 
@@ -71,6 +73,33 @@ typedef struct {
     int64_t deadline;
     uint64_t version;
 } Expected;
+
+/* An object that owns a value, as the caller's language would have it. */
+typedef struct {
+    uint8_t bytes[5000];
+} Owner;
+
+static long owners = 0; /* not yet let go of */
+
+static void let_go(void *owner)
+{
+    owners--;
+    free(owner);
+}
+
+/* A value of `len` bytes; a long one now and then with an owner. */
+static dkv_value make_value(size_t len, uint8_t fill, uint8_t *copy)
+{
+    if (len < DKV_OWNED_FROM || fill % 2) {
+        memset(copy, fill, len);
+        return (dkv_value){copy, len, NULL};
+    }
+    Owner *owner = malloc(sizeof *owner);
+    assert(owner);
+    owners++;
+    memset(owner->bytes, fill, len);
+    return (dkv_value){owner->bytes, len, owner};
+}
 
 static Expected model[KEYS];
 static int64_t now = 1000000;
@@ -106,9 +135,9 @@ static void agrees(dkv_table *t, uint64_t n)
     e->there = e->there && e->deadline > now;
     assert(found == e->there);
     if (found) {
-        assert(h.value_len == e->len && h.version == e->version && h.deadline == e->deadline);
+        assert(h.value.len == e->len && h.version == e->version && h.deadline == e->deadline);
         for (size_t i = 0; i < e->len; i++)
-            assert(h.value[i] == e->fill);
+            assert(h.value.bytes[i] == e->fill);
     }
     dkv_release(&h);
 }
@@ -127,7 +156,7 @@ static void all_agree(dkv_table *t)
 
 static int step(dkv_table *t)
 {
-    static uint8_t value[5000];
+    static uint8_t copy[5000];
     char key[64];
     uint64_t n = draw(KEYS);
     Expected *e = &model[n];
@@ -151,27 +180,43 @@ static int step(dkv_table *t)
         }
         break;
     default: {
-        size_t len = draw(10) ? draw(200) : draw(sizeof value);
+        size_t len = draw(10) ? draw(200) : draw(sizeof copy);
         int64_t deadline = draw(3) ? DKV_NEVER : now + (int64_t)draw(5000) + 1;
-        memset(value, (int)(n % 251), len);
-        rc = dkv_put(&h, value, len, deadline);
+        dkv_value value = make_value(len, (uint8_t)draw(251), copy);
+        rc = dkv_put(&h, value, deadline);
         if (rc == 0)
-            *e = (Expected){true, len, (uint8_t)(n % 251), deadline, h.version};
+            *e = (Expected){true, len, len ? h.value.bytes[0] : 0, deadline, h.version};
+        else if (value.owner)
+            let_go(value.owner);
     }
     }
     dkv_release(&h);
+    dkv_reap(t, let_go, 1 + draw(3));
     now += (int64_t)draw(3);
     dkv_set_clock(t, now, now);
     return rc;
 }
 
-static dkv_table *fresh(void)
+static dkv_table *fresh_with(uint64_t limit, bool evict)
 {
-    dkv_table *t = dkv_new();
+    dkv_table *t = dkv_new(limit, evict);
     assert(t);
     memset(model, 0, sizeof model);
     dkv_set_clock(t, now, now);
     return t;
+}
+
+static dkv_table *fresh(void)
+{
+    return fresh_with(0, false);
+}
+
+static void done_with(dkv_table *t)
+{
+    dkv_close(t);
+    dkv_reap(t, let_go, SIZE_MAX);
+    dkv_free(t);
+    assert(allocated == 0 && owners == 0);
 }
 
 static void test_a_random_walk_agrees_with_the_model(void)
@@ -183,8 +228,7 @@ static void test_a_random_walk_agrees_with_the_model(void)
             all_agree(t);
     }
     all_agree(t);
-    dkv_free(t);
-    assert(allocated == 0);
+    done_with(t);
 }
 
 /* Each allocation fails in its turn, once or from then on, and nothing is lost. */
@@ -207,10 +251,9 @@ static void test_a_failed_allocation_changes_nothing(bool from_then_on)
     until_failure = -1;
     all_agree(t);
     assert(failures > 1000);
-    dkv_free(t);
-    assert(allocated == 0);
+    done_with(t);
     until_failure = 0;
-    assert(dkv_new() == NULL);
+    assert(dkv_new(0, false) == NULL);
     until_failure = -1;
 }
 
@@ -224,8 +267,7 @@ static void test_put_many_writes_all_or_nothing(void)
         for (uint64_t n = 0; n < MANY; n++)
             pairs[n] = (dkv_pair){.key = (uint8_t *)keys[n],
                                   .key_len = key_of(keys[n], n / 2),
-                                  .value = (uint8_t *)keys[n],
-                                  .value_len = n % 2 ? 3 : 1};
+                                  .value = {(uint8_t *)keys[n], n % 2 ? 3 : 1, NULL}};
         until_failure = until;
         int rc = dkv_put_many(t, pairs, MANY, DKV_NEVER);
         until_failure = -1;
@@ -233,13 +275,119 @@ static void test_put_many_writes_all_or_nothing(void)
         assert(dkv_count(t, &counts) == 0);
         sound(t);
         assert(counts.entries == (rc ? 0 : MANY / 2) && counts.sets == (rc ? 0 : MANY));
-        dkv_free(t);
-        assert(allocated == 0);
+        done_with(t);
         if (rc == 0)
             return;
         if (until > 200)
             until += 97;
     }
+}
+
+static const dkv_value V = {(const uint8_t *)"v", 1, NULL};
+
+/* The figure the limit is over is what the shards say, and never above the limit. */
+static uint64_t used_by(dkv_table *t)
+{
+    dkv_counts counts;
+    assert(dkv_count(t, &counts) == 0);
+    assert(dkv_used(t) == counts.memory_bytes && counts.memory_bytes <= dkv_limit(t));
+    return counts.memory_bytes;
+}
+
+static void test_a_full_table_refuses_and_keeps_what_it_has(void)
+{
+    dkv_table *t = fresh_with(200000, false);
+    long refused = 0;
+    for (int i = 0; i < STEPS; i++) {
+        int rc = step(t);
+        assert(rc == 0 || rc == DKV_EFULL);
+        refused += rc == DKV_EFULL;
+        used_by(t);
+        if (i % 10000 == 0)
+            all_agree(t);
+    }
+    all_agree(t);
+    assert(refused > 1000);
+    done_with(t);
+}
+
+static void test_eviction_makes_room_for_every_write(void)
+{
+    static uint8_t copy[5000];
+    dkv_table *t = fresh_with(150000, true);
+    dkv_counts counts;
+    char key[64];
+    dkv_hold h;
+    for (int i = 0; i < STEPS; i++) {
+        uint64_t n = draw(KEYS);
+        size_t len = draw(10) ? draw(200) : draw(sizeof copy);
+        int found = dkv_read(t, key, key_of(key, n), &h);
+        uint64_t version = h.version;
+        dkv_value value = make_value(len, (uint8_t)n, copy);
+        assert(found >= 0 && dkv_put(&h, value, DKV_NEVER) == 0 && h.version > version);
+        dkv_release(&h);
+        dkv_reap(t, let_go, 8);
+        used_by(t);
+    }
+    sound(t);
+    assert(dkv_count(t, &counts) == 0 && counts.evicted > STEPS / 4 && counts.entries > 100);
+    done_with(t);
+}
+
+static void test_put_many_keeps_the_limit(bool evict)
+{
+    enum { MANY = 500 };
+    static char keys[MANY][64];
+    static dkv_pair pairs[MANY];
+    static uint8_t value[900];
+    dkv_table *t = fresh_with(300000, evict);
+    long refused = 0;
+    for (int round = 0; round < 300; round++) {
+        size_t n = 1 + draw(MANY);
+        for (size_t i = 0; i < n; i++)
+            pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i],
+                                  .key_len = key_of(keys[i], draw(KEYS)),
+                                  .value = {value, draw(sizeof value), NULL}};
+        dkv_counts before, after;
+        assert(dkv_count(t, &before) == 0);
+        int rc = dkv_put_many(t, pairs, n, DKV_NEVER);
+        assert(dkv_count(t, &after) == 0);
+        assert(rc == DKV_EFULL || rc == 0);
+        assert(after.sets == before.sets + (rc ? 0 : n));
+        refused += rc != 0;
+        used_by(t);
+        sound(t);
+        if (draw(9) == 0)
+            assert(dkv_clear(t) == 0);
+    }
+    assert(evict ? refused < 30 : refused > 20);
+    done_with(t);
+}
+
+static void test_a_sweep_in_slices_finds_all(void)
+{
+    dkv_table *t = fresh();
+    dkv_hold h;
+    char key[64];
+    enum { MANY = 700000 }; /* more than a slice in each shard */
+    for (uint64_t n = 0; n < MANY; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
+        assert(dkv_put(&h, V, now + 1 + (int64_t)(n % 1000)) == 0);
+        dkv_release(&h);
+    }
+    assert(dkv_next_expiry(t) == 1);
+    now += 500;
+    dkv_set_clock(t, now, now);
+    assert(dkv_sweep(t) == MANY / 2);
+    assert(dkv_next_expiry(t) == 1);
+    sound(t);
+    now += 500;
+    dkv_set_clock(t, now, now);
+    assert(dkv_wakes(t) && !dkv_wakes(t));
+    assert(!dkv_rest(t) && dkv_sweep(t) == MANY / 2);
+    assert(dkv_next_expiry(t) == -1 && dkv_rest(t));
+    sound(t);
+    done_with(t);
 }
 
 static void test_any_finds_every_entry(void)
@@ -249,7 +397,7 @@ static void test_any_finds_every_entry(void)
     char key[64];
     for (uint64_t n = 0; n < KEYS; n++) {
         assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
-        assert(dkv_put(&h, "v", 1, DKV_NEVER) == 0);
+        assert(dkv_put(&h, V, DKV_NEVER) == 0);
         dkv_release(&h);
     }
     for (uint64_t n = 0; n < KEYS; n++) {
@@ -259,7 +407,7 @@ static void test_any_finds_every_entry(void)
     }
     assert(dkv_acquire_any(t, &h) == 0);
     sound(t);
-    dkv_free(t);
+    done_with(t);
 }
 
 static void test_a_closed_table_answers_so(void)
@@ -268,7 +416,7 @@ static void test_a_closed_table_answers_so(void)
     dkv_hold h;
     dkv_counts counts;
     assert(dkv_acquire(t, "a", 1, &h) == 0);
-    assert(dkv_put(&h, "v", 1, DKV_NEVER) == 0);
+    assert(dkv_put(&h, V, DKV_NEVER) == 0);
     dkv_release(&h);
     dkv_close(t);
     dkv_close(t);
@@ -279,8 +427,7 @@ static void test_a_closed_table_answers_so(void)
     assert(dkv_count(t, &counts) == DKV_ECLOSED);
     assert(dkv_sweep(t) == DKV_ECLOSED);
     assert(dkv_clear(t) == DKV_ECLOSED);
-    dkv_free(t);
-    assert(allocated == 0);
+    done_with(t);
 }
 
 /* Bytes 0, 1, 2 .. under the key 0, 1, 2 .. 15, as in the test vectors of the SipHash
@@ -307,8 +454,13 @@ int main(int argc, char **argv)
     test_a_failed_allocation_changes_nothing(false);
     test_a_failed_allocation_changes_nothing(true);
     test_put_many_writes_all_or_nothing();
+    test_a_full_table_refuses_and_keeps_what_it_has();
+    test_eviction_makes_room_for_every_write();
+    test_put_many_keeps_the_limit(false);
+    test_put_many_keeps_the_limit(true);
+    test_a_sweep_in_slices_finds_all();
     test_any_finds_every_entry();
     test_a_closed_table_answers_so();
-    puts("test_table: 7 passed, 0 failed");
+    puts("test_table: 12 passed, 0 failed");
     return 0;
 }

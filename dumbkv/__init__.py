@@ -11,6 +11,7 @@ from dumbkv.errors import (
     DumbKVError,
     InvalidKeyError,
     NotAnIntegerError,
+    StoreFullError,
     TooLargeError,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "NotAnIntegerError",
     "Stats",
     "Store",
+    "StoreFullError",
     "TooLargeError",
     "open",
 ]

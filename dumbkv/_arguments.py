@@ -18,6 +18,7 @@ NEVER = 2**63 - 1
 INT64 = range(-(2**63), 2**63)
 KEY_CEILING = 2**16 - 1
 VALUE_CEILING = 2**32 - 1
+LEAST_MAX_BYTES = 65536
 _VERSIONS = range(1, 2**63)
 _TTL_CEILING = 1e10
 _EPOCH_CEILING = 1e11
@@ -87,6 +88,22 @@ def epoch_microseconds(given: float) -> int:
     return int(given * 1e6 + 0.5)
 
 
+def check_expiry(ttl: float | None, expire_at: float | None, keep_ttl: bool = False) -> None:
+    if (ttl is not None) + (expire_at is not None) + bool(keep_ttl) > 1:
+        raise ValueError("expected at most one of ttl, expire_at and keep_ttl")
+
+
+def room_from(max_bytes: int | None, eviction: str) -> tuple[int, bool]:
+    """The limit in bytes, 0 for none, and whether to evict."""
+    least, most = LEAST_MAX_BYTES, 2**63 - 1
+    size = 0 if max_bytes is None else limit("max_bytes", max_bytes, least, most)
+    if eviction not in ("reject", "lru"):
+        raise ValueError(f"eviction is {eviction!r}: expected 'reject' or 'lru'")
+    if eviction == "lru" and not size:
+        raise ValueError("eviction='lru' needs max_bytes")
+    return size, eviction == "lru"
+
+
 def check_version(given: int) -> None:
     if not isinstance(given, int) or isinstance(given, bool):
         raise TypeError(f"if_version must be an int, not {_type_name(given)}")
@@ -112,9 +129,11 @@ def integer_from(key: bytes, value: bytes) -> int:
     return int(value)
 
 
-def pairs_from(other: Mapping[Any, Any] | Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+def pairs_from(
+    function: str, other: Mapping[Any, Any] | Iterable[Any]
+) -> Iterable[tuple[Any, Any]]:
     pairs: Iterable[Any] = other.items() if hasattr(other, "items") else other
     for index, pair in enumerate(pairs):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"update: element {index} must be a (key, value) pair")
+            raise TypeError(f"{function}: element {index} must be a (key, value) pair")
         yield pair[0], pair[1]

@@ -22,14 +22,18 @@ class Table(_native.Table):
     def clear(self) -> None:
         """Remove every key at once. O(n)."""
         _answer(_lib.dkv_clear(self._pointer()))
+        self._reap_all()
 
     def sweep(self) -> int:
         """Clear away the remains of expired keys now; how many there were. O(n)."""
-        return _answer(_lib.dkv_sweep(self._pointer()))
+        swept = _answer(_lib.dkv_sweep(self._pointer()))
+        self._reap_all()
+        return swept
 
     def close(self) -> None:
         """Give the memory back; every later call but `close` raises ClosedError."""
         _lib.dkv_close(self._pointer())
+        self._reap_all()
 
     def _counters(self) -> tuple[int, ...]:
         """The fields of Stats, in order."""
@@ -38,11 +42,13 @@ class Table(_native.Table):
         return (
             counts.entries,
             counts.data_bytes,
+            counts.memory_bytes,
             counts.hits,
             counts.misses,
             counts.sets,
             counts.deletes,
             counts.expired,
+            counts.evicted,
         )
 
     def _check(self) -> None:
@@ -50,6 +56,26 @@ class Table(_native.Table):
         why = _ffi.new("char[]", 100)
         broken = _lib.dkv_check(self._pointer(), why, len(why))
         assert not broken, _ffi.string(why).decode()
+
+    def _next_expiry(self) -> float | None:
+        """Seconds to the earliest expiry there may be, or None when nothing can expire."""
+        microseconds: int = _lib.dkv_next_expiry(self._pointer())
+        return None if microseconds < 0 else microseconds / 1e6
+
+    def _rest(self) -> bool:
+        """The sweeper is about to stop; False when it has to go on."""
+        return bool(_lib.dkv_rest(self._pointer()))
+
+    def _before_fork(self) -> None:
+        """Nothing: the C takes its locks inside fork() itself (``csrc/fork.c`` says why)."""
+
+    def _after_fork(self) -> None:
+        """Nothing."""
+
+    def _reap_all(self) -> None:
+        """Let go of the values that a call without the GIL removed."""
+        while self._reap():
+            pass
 
     def _pointer(self) -> Any:
         return _ffi.cast("dkv_table *", self._handle())

@@ -15,12 +15,15 @@ class Entry(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Counters of one store. All but the first two only ever grow."""
+    """Counters of one store. All but the first three only ever grow."""
 
     entries: int
     """Keys that are there now."""
     data_bytes: int
     """Bytes in all keys and values, without overhead."""
+    memory_bytes: int
+    """Those and what holds them: the figure `max_bytes` limits. By what malloc takes on the
+    C table, by an estimate on the Python one."""
     hits: int
     """Reads (``[]``, ``get``, ``in``, ``entry``, ``ttl``) that found their key."""
     misses: int
@@ -31,3 +34,5 @@ class Stats(NamedTuple):
     """Keys removed by a caller, by whatever method."""
     expired: int
     """Keys removed because their time had come."""
+    evicted: int
+    """Keys removed to make room."""

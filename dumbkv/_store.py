@@ -14,7 +14,7 @@ from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, Value
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from dumbkv import _table
+from dumbkv import _fork, _sweeper, _table
 from dumbkv._entry import Stats
 
 Backend = Literal["auto", "c", "python"]
@@ -67,6 +67,9 @@ class Store(_Mapping):
     def stats(self) -> Stats:
         """Counters since the store was opened."""
         return Stats(*self._counters())
+
+    def _wake(self) -> None:
+        _sweeper.start(self)
 
     def __enter__(self: S) -> S:
         return self
@@ -143,24 +146,37 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     max_key: int = _table.MAX_KEY,
     max_value: int = _table.MAX_VALUE,
     default_ttl: float | None = None,
+    max_bytes: int | None = None,
+    eviction: Literal["reject", "lru"] = "reject",
 ) -> Store:
     """An empty store in memory.
 
-    `backend` is ``"auto"`` (the C table, or the Python one where C was not built),
-    ``"c"`` (the C table or RuntimeError) or ``"python"``; None takes the environment
-    variable ``DUMBKV_BACKEND``, and ``"auto"`` without one. `max_key` and `max_value`
+        `backend` is ``"auto"`` (the C table, or the Python one where C was not built),
+        ``"c"`` (the C table or RuntimeError) or ``"python"``; None takes the environment
+        variable ``DUMBKV_BACKEND``, and ``"auto"`` without one. `max_key` and `max_value`
     are in bytes. `default_ttl`, in seconds, is the expiry of a key written without one.
+        `max_bytes` limits keys, values and what holds them, at least 64 KiB: a write that would
+        pass it raises StoreFullError and changes nothing, or with ``eviction="lru"`` first drops
+        keys that were not read lately.
 
-    >>> import dumbkv
-    >>> with dumbkv.open() as store:
-    ...     store[b"colour"] = b"green"
-    ...     version = store.set(b"colour", b"blue", xx=True)
-    ...     store.set(b"colour", b"red", if_version=version - 1) is None
-    ...     store.get(b"colour"), store.incr(b"visits"), b"shape" in store
-    True
-    (b'blue', 1, False)
+        >>> import dumbkv
+        >>> with dumbkv.open() as store:
+        ...     store[b"colour"] = b"green"
+        ...     version = store.set(b"colour", b"blue", xx=True)
+        ...     store.set(b"colour", b"red", if_version=version - 1) is None
+        ...     store.get(b"colour"), store.incr(b"visits"), b"shape" in store
+        True
+        (b'blue', 1, False)
     """
-    return _store_type(backend)(max_key=max_key, max_value=max_value, default_ttl=default_ttl)
+    store = _store_type(backend)(
+        max_key=max_key,
+        max_value=max_value,
+        default_ttl=default_ttl,
+        max_bytes=max_bytes,
+        eviction=eviction,
+    )
+    _fork.keep(store)
+    return store
 
 
 def _store_type(backend: str | None) -> type[Store]:

@@ -7,6 +7,11 @@ two to it. Read this one to know what happens.
 A key is there until it is deleted or its deadline has passed; from that moment
 no method sees it, and whichever method meets its remains first clears them away.
 
+Memory. With `max_bytes` a write that would pass it raises StoreFullError and changes
+nothing, or, with ``eviction="lru"``, first drops keys that were not read lately: the
+oldest goes, unless it was read since its last turn, which sends it to the back of the
+line. Removing always works. What an entry takes is an estimate here.
+
 Time. A deadline is an integer of microseconds on the monotonic clock, so that
 setting the wall clock neither kills nor keeps a key. Versions follow the wall
 clock: ``max(last + 1, now in microseconds)``, so they grow with every write, do
@@ -17,9 +22,10 @@ middle of a method and use the store it interrupts.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from threading import RLock
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from dumbkv._arguments import (
     INT64,
@@ -27,6 +33,7 @@ from dumbkv._arguments import (
     NEVER,
     VALUE_CEILING,
     Buffer,
+    check_expiry,
     check_version,
     epoch_microseconds,
     integer_from,
@@ -34,17 +41,26 @@ from dumbkv._arguments import (
     limit,
     microseconds,
     pairs_from,
+    room_from,
     step_from,
     value_from,
 )
 from dumbkv._entry import Entry
-from dumbkv.errors import ClosedError, shown
+from dumbkv.errors import ClosedError, StoreFullError, shown
 
 T = TypeVar("T")
 
 MAX_KEY = 1024
 MAX_VALUE = 16 * 1024 * 1024
 _MISSING: Any = object()
+_USES = 3
+# What holds an entry: headers of key, value, cell and version, and its share of the dict.
+_OVERHEAD = 320
+_EMPTY = 4096
+
+
+def _cost(key: bytes, value: bytes) -> int:
+    return len(key) + len(value) + _OVERHEAD
 
 
 class _Cell(NamedTuple):
@@ -57,14 +73,18 @@ class Table:
     """Keys to values, each method one atomic step. Costs are O(1) unless said."""
 
     __slots__ = (
+        "_awake",
         "_cells",
         "_clock",
         "_closed",
         "_counts",
         "_data_bytes",
         "_default_ttl",
+        "_evict",
+        "_limit",
         "_lock",
         "_next_deadline",
+        "_uses",
         "_version",
         "max_key",
         "max_value",
@@ -79,6 +99,8 @@ class Table:
         max_key: int = MAX_KEY,
         max_value: int = MAX_VALUE,
         default_ttl: float | None = None,
+        max_bytes: int | None = None,
+        eviction: Literal["reject", "lru"] = "reject",
     ) -> None:
         self.max_key = limit("max_key", max_key, 1, KEY_CEILING)
         self.max_value = limit("max_value", max_value, 0, VALUE_CEILING)
@@ -86,10 +108,14 @@ class Table:
             None if default_ttl is None else microseconds("default_ttl", default_ttl)
         )
         self._lock = RLock()
-        self._cells: dict[bytes, _Cell] = {}
+        self._limit, self._evict = room_from(max_bytes, eviction)
+        # An ordered dict takes its oldest key out in O(1), which a dict does not.
+        self._cells: dict[bytes, _Cell] = OrderedDict() if self._evict else {}
+        self._uses: dict[bytes, int] = {}
+        self._awake = False
         self._clock: tuple[int, int] | None = None
         self._closed = False
-        self._counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0}
+        self._counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0, "evicted": 0}
         self._data_bytes = 0
         self._next_deadline = NEVER
         self._version = 0
@@ -139,6 +165,14 @@ class Table:
                 expires_at = (self._wall() + cell.deadline - self._now()) / 1e6
             return Entry(key, cell.value, cell.version, expires_at)
 
+    def get_many(self, keys: Iterable[Buffer]) -> dict[bytes, bytes]:
+        """The values of those of `keys` that are there, by key, read in one step."""
+        checked = [self._key(key) for key in keys]
+        with self._lock:
+            self._open()
+            cells = [(key, self._read(key)) for key in checked]
+        return {key: cell.value for key, cell in cells if cell is not None}
+
     def ttl(self, key: Buffer) -> float | None:
         """Seconds until `key` expires, or None when it never does; KeyError when absent."""
         key = self._key(key)
@@ -178,8 +212,7 @@ class Table:
         is there at that version.
         """
         key, value = self._key(key), self._value(value)
-        if (ttl is not None) + (expire_at is not None) + bool(keep_ttl) > 1:
-            raise ValueError("expected at most one of ttl, expire_at and keep_ttl")
+        check_expiry(ttl, expire_at, keep_ttl)
         span = None if ttl is None else microseconds("ttl", ttl)
         epoch = None if expire_at is None else epoch_microseconds(expire_at)
         if nx and (xx or if_version is not None):
@@ -225,10 +258,32 @@ class Table:
 
     def update(self, other: Mapping[Any, Any] | Iterable[Any] = (), /) -> None:
         """Store every pair of a mapping or of an iterable of pairs: all of them or none."""
-        pairs = [(self._key(key), self._value(value)) for key, value in pairs_from(other)]
+        self._put_many("update", other, None, None)
+
+    def set_many(
+        self,
+        items: Mapping[Any, Any] | Iterable[Any],
+        *,
+        ttl: float | None = None,
+        expire_at: float | None = None,
+    ) -> None:
+        """Store every pair of a mapping or of an iterable of pairs, all with one expiry: all
+        of them or none, in one step."""
+        check_expiry(ttl, expire_at)
+        span = None if ttl is None else microseconds("ttl", ttl)
+        epoch = None if expire_at is None else epoch_microseconds(expire_at)
+        self._put_many("set_many", items, span, epoch)
+
+    def _put_many(self, function: str, items: Any, span: int | None, epoch: int | None) -> None:
+        pairs = [(self._key(k), self._value(v)) for k, v in pairs_from(function, items)]
         with self._lock:
             self._open()
-            deadline = self._default_deadline()
+            deadline = self._deadline(span, epoch)
+            need = sum(_cost(key, value) for key, value in pairs)
+            if not self._evict:
+                cells = ((key, self._live(key)) for key, _ in pairs)
+                need -= sum(_cost(key, cell.value) for key, cell in cells if cell is not None)
+            self._make_room(need)
             for key, value in pairs:
                 self._live(key)
                 self._put(key, value, deadline)
@@ -312,6 +367,13 @@ class Table:
             self._drop(key, cell, "deletes")
             return True
 
+    def delete_many(self, keys: Iterable[Buffer]) -> int:
+        """Remove those of `keys` that are there, in one step; how many there were."""
+        checked = [self._key(key) for key in keys]
+        with self._lock:
+            self._open()
+            return sum(Table.delete(self, key) for key in checked)
+
     @overload
     def pop(self, key: Buffer) -> bytes: ...
     @overload
@@ -380,7 +442,7 @@ class Table:
         """The fields of Stats, in order."""
         entries = Table.__len__(self)
         with self._lock:
-            return (entries, self._data_bytes, *self._counts.values())
+            return (entries, self._data_bytes, self._memory(), *self._counts.values())
 
     def _check(self) -> None:
         """Raise AssertionError unless every invariant of the table holds. O(n)."""
@@ -390,6 +452,28 @@ class Table:
             first = min((cell.deadline for cell in self._cells.values()), default=NEVER)
             assert self._next_deadline <= first, (self._next_deadline, first)
             assert all(cell.version <= self._version for cell in self._cells.values())
+
+    def _next_expiry(self) -> float | None:
+        """Seconds to the earliest expiry there may be, or None when nothing can expire."""
+        with self._lock:
+            if self._closed or self._next_deadline == NEVER:
+                return None
+            return max(0, self._next_deadline - self._now()) / 1e6
+
+    def _wake(self) -> None:
+        """Called when the table comes to hold a deadline; a store starts its sweeper then."""
+
+    def _rest(self) -> bool:
+        """The sweeper is about to stop; False when it has to go on."""
+        with self._lock:
+            self._awake = self._next_expiry() is not None
+            return not self._awake
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+
+    def _after_fork(self) -> None:
+        self._lock.release()
 
     def _set_clock(self, monotonic: int, wall: int) -> None:
         """Stop both clocks at these microseconds, for tests that are not to wait."""
@@ -428,24 +512,61 @@ class Table:
         self._open()
         cell = self._live(key)
         self._counts["misses" if cell is None else "hits"] += 1
+        if self._evict and cell is not None:
+            self._uses[key] = min(_USES, self._uses.get(key, 0) + 1)
         return cell
 
     def _put(self, key: bytes, value: bytes, deadline: int) -> int:
-        self._version = max(self._version + 1, self._wall())
-        self._store(key, _Cell(value, self._version, deadline))
+        version = max(self._version + 1, self._wall())
+        self._store(key, _Cell(value, version, deadline))
+        self._version = version
         self._counts["sets"] += 1
         return self._version
 
     def _store(self, key: bytes, cell: _Cell) -> None:
         old = self._cells.get(key)
+        if self._limit:
+            self._make_room(_cost(key, cell.value) - (_cost(key, old.value) if old else 0), key)
         self._cells[key] = cell
         self._data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
-        self._next_deadline = min(self._next_deadline, cell.deadline)
+        if cell.deadline != NEVER:
+            self._next_deadline = min(self._next_deadline, cell.deadline)
+            if not self._awake:
+                self._awake = True
+                self._wake()
 
     def _drop(self, key: bytes, cell: _Cell, why: str) -> None:
         del self._cells[key]
+        self._uses.pop(key, None)
         self._data_bytes -= len(key) + len(cell.value)
         self._counts[why] += 1
+
+    def _memory(self) -> int:
+        return _EMPTY + self._data_bytes + _OVERHEAD * len(self._cells)
+
+    def _make_room(self, need: int, keep: bytes | None = None) -> None:
+        """Evict until `need` bytes more are within the limit, or raise StoreFullError."""
+        while self._limit and need > 0 and self._memory() + need > self._limit:
+            if not self._evict or need > self._limit or not self._evict_one(keep):
+                raise StoreFullError(
+                    f"the store is full: {self._memory()} of max_bytes={self._limit} bytes are in "
+                    "use and the write needs more: delete keys, raise max_bytes or open it with "
+                    "eviction='lru'"
+                )
+
+    def _evict_one(self, keep: bytes | None) -> bool:
+        cells = self._cells
+        assert isinstance(cells, OrderedDict), "evicting without an order"
+        if len(cells) <= (keep in cells):
+            return False
+        while True:
+            key = next(iter(cells))
+            uses = self._uses.get(key, 0)
+            if key != keep and not uses:
+                self._drop(key, cells[key], "evicted")
+                return True
+            self._uses[key] = max(0, uses - 1)
+            cells.move_to_end(key)
 
     def _sweep(self) -> int:
         now = self._now()
@@ -456,7 +577,8 @@ class Table:
         return len(gone)
 
     def _empty(self) -> None:
-        self._cells = {}
+        self._cells = OrderedDict() if self._evict else {}
+        self._uses = {}
         self._data_bytes = 0
         self._next_deadline = NEVER
 

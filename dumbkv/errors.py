@@ -20,6 +20,10 @@ class TooLargeError(DumbKVError, ValueError):
     """A value longer than the store allows."""
 
 
+class StoreFullError(DumbKVError):
+    """A write that would pass ``max_bytes`` in a store that does not evict."""
+
+
 class NotAnIntegerError(DumbKVError, ValueError):
     """``incr`` or ``decr`` met a value that is not a decimal 64-bit integer."""
 

@@ -11,6 +11,7 @@ from dumbkv.errors import ClosedError
 _GAUGES = {
     "entries": "Keys in the store.",
     "data_bytes": "Bytes in all keys and values, without overhead.",
+    "memory_bytes": "Bytes in all keys and values with what holds them.",
 }
 _COUNTERS = {
     "hits": "Reads that found their key.",
@@ -18,6 +19,7 @@ _COUNTERS = {
     "sets": "Values written.",
     "deletes": "Keys removed by a caller.",
     "expired": "Keys removed because their time had come.",
+    "evicted": "Keys removed to make room.",
 }
 
 

@@ -19,7 +19,12 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._arguments": {"dumbkv.errors"},
     "dumbkv._table": {"dumbkv._arguments", "dumbkv._entry", "dumbkv.errors"},
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
-    "dumbkv._store": {"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
+    "dumbkv._sweeper": set(),
+    "dumbkv._fork": set(),
+    "dumbkv._store": {
+        *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
+        *{"dumbkv._sweeper", "dumbkv._fork"},
+    },
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
     "dumbkv": {"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
 }

@@ -1,0 +1,126 @@
+/*
+ * The table's struct, its locks, clocks and versions. Internal to the table.
+ *
+ * A lock is one word, taken with one exchange and given back with one store; who has to
+ * wait spins briefly and then lets other threads run. It is held for one probe and one
+ * copy, or for one shard's growth, or one slice of a sweep or walk. A function that waits
+ * for several shards takes them in ascending order; one that has some and wants another
+ * beside them only tries.
+ *
+ * The sum `used` follows the shards' own figures: each settles its difference when it is
+ * unlocked. A write that needs more charges it first, so the sum never passes the limit.
+ */
+#ifndef DKV_LOCKS_H
+#define DKV_LOCKS_H
+
+#include "shard.h"
+
+#include <sched.h>
+#include <time.h>
+
+#ifdef CLOCK_REALTIME_COARSE
+#define DKV_WALL_CLOCK CLOCK_REALTIME_COARSE /* 4 ms steps, a fifth of the price */
+#else
+#define DKV_WALL_CLOCK CLOCK_REALTIME
+#endif
+
+struct dkv_table {
+    dkv_shard shards[DKV_SHARDS];
+    dkv_secret secret;
+    uint64_t limit; /* bytes, 0 for none */
+    bool evict;
+    atomic_uint_least64_t used; /* kept only when there is a limit */
+    atomic_uint_least64_t last_version;
+    atomic_size_t any;    /* the shard dkv_acquire_any begins with */
+    atomic_size_t victim; /* the shard eviction begins with */
+    atomic_bool closed;
+    atomic_bool awake; /* somebody calls dkv_sweep */
+    atomic_uint dead_locked;
+    _Atomic(dkv_entry *) dead; /* entries whose owners are to be let go of */
+    dkv_table *next, **to_me;  /* in the list of all tables */
+    bool stopped;              /* the clocks stand at these: */
+    int64_t monotonic, wall;
+};
+
+/* Put a table on the list of those whose locks a fork takes, and take it off. */
+void dkv_fork_keep(dkv_table *t);
+void dkv_fork_forget(dkv_table *t);
+
+static inline void dkv_lock_word(atomic_uint *word)
+{
+    unsigned spins = 0;
+    while (atomic_exchange_explicit(word, 1, memory_order_acquire)) {
+        while (atomic_load_explicit(word, memory_order_relaxed)) {
+            if (++spins % 64 == 0)
+                sched_yield();
+        }
+    }
+}
+
+static inline void dkv_unlock_word(atomic_uint *word)
+{
+    atomic_store_explicit(word, 0, memory_order_release);
+}
+
+static inline void dkv_lock(dkv_shard *s)
+{
+    dkv_lock_word(&s->locked);
+}
+
+static inline bool dkv_try_lock(dkv_shard *s)
+{
+    return !atomic_exchange_explicit(&s->locked, 1, memory_order_acquire);
+}
+
+static inline void dkv_lock_all(dkv_table *t)
+{
+    for (size_t i = 0; i < DKV_SHARDS; i++)
+        dkv_lock(&t->shards[i]);
+}
+
+static inline void dkv_bury(dkv_table *t, dkv_dead *dead)
+{
+    if (!dead->head)
+        return;
+    dkv_lock_word(&t->dead_locked);
+    dead->tail->next = atomic_load_explicit(&t->dead, memory_order_relaxed);
+    atomic_store_explicit(&t->dead, dead->head, memory_order_relaxed);
+    dkv_unlock_word(&t->dead_locked);
+    *dead = (dkv_dead){NULL, NULL};
+}
+
+static inline void dkv_settle(dkv_table *t, dkv_shard *s)
+{
+    if (t->limit && s->memory != s->settled) {
+        atomic_fetch_add_explicit(&t->used, s->memory - s->settled, memory_order_relaxed);
+        s->settled = s->memory;
+    }
+}
+
+static inline void dkv_unlock(dkv_table *t, dkv_shard *s)
+{
+    dkv_settle(t, s);
+    dkv_bury(t, &s->dead);
+    dkv_unlock_word(&s->locked);
+}
+
+static inline void dkv_unlock_all(dkv_table *t)
+{
+    for (size_t i = 0; i < DKV_SHARDS; i++)
+        dkv_unlock(t, &t->shards[i]);
+}
+
+static inline int64_t dkv_microseconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Shards start with 8 to 15 slots, so that they double at different times. */
+static inline uint32_t dkv_least(const dkv_table *t, const dkv_shard *s)
+{
+    return 8 + (uint32_t)((s - t->shards) % 8);
+}
+
+#endif

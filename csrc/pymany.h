@@ -1,0 +1,241 @@
+/*
+ * The methods of dumbkv._native.Table for many keys at once, each one atomic step: the
+ * shards of all its keys are locked together. Part of pytable.c.
+ */
+
+/* The arguments of a call: `n` pairs for the table, and the objects behind them. */
+typedef struct {
+    Py_ssize_t n;
+    dkv_pair *pairs;
+    Text *keys;
+    Text *values; /* NULL for keys alone */
+} Many;
+
+static void many_clear(Many *many)
+{
+    for (Py_ssize_t i = 0; many->keys && i < many->n; i++)
+        text_clear(&many->keys[i]);
+    for (Py_ssize_t i = 0; many->values && i < many->n; i++)
+        text_clear(&many->values[i]);
+    PyMem_Free(many->pairs);
+    PyMem_Free(many->keys);
+    PyMem_Free(many->values);
+}
+
+static int many_alloc(Many *many, Py_ssize_t n, bool with_values)
+{
+    size_t room = (size_t)n + 1;
+    *many = (Many){.n = 0};
+    many->pairs = PyMem_Calloc(room, sizeof *many->pairs);
+    many->keys = PyMem_Calloc(room, sizeof *many->keys);
+    if (with_values)
+        many->values = PyMem_Calloc(room, sizeof *many->values);
+    if (many->pairs && many->keys && (many->values || !with_values))
+        return 0;
+    many_clear(many);
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void many_key(Many *many, Py_ssize_t i)
+{
+    many->pairs[i].key = (const uint8_t *)many->keys[i].bytes;
+    many->pairs[i].key_len = (size_t)many->keys[i].len;
+}
+
+/* Keys from an iterable. One that is a list is read as it is, with its length looked at
+   again each time: making bytes of a key may run code that changes it. */
+static int many_keys(TableObject *self, Many *many, PyObject *given)
+{
+    PyObject *list = PyList_CheckExact(given) ? Py_NewRef(given) : PySequence_List(given);
+    if (!list)
+        return -1;
+    Py_ssize_t n = PyList_Size(list);
+    if (many_alloc(many, n, false) < 0) {
+        Py_DECREF(list);
+        return -1;
+    }
+    for (; many->n < n && many->n < PyList_Size(list); many->n++) {
+        PyObject *key = Py_NewRef(PyList_GetItem(list, many->n));
+        int rc = key_from(self, &many->keys[many->n], key);
+        Py_DECREF(key);
+        if (rc < 0) {
+            Py_DECREF(list);
+            many_clear(many);
+            return -1;
+        }
+        many_key(many, many->n);
+    }
+    Py_DECREF(list);
+    return 0;
+}
+
+/* The pairs of a mapping or an iterable of pairs, as a list of its own. */
+static PyObject *listed(PyObject *other)
+{
+    if (PyDict_CheckExact(other))
+        return PyDict_Items(other);
+    PyObject *items = NULL;
+    PyObject *method = PyObject_GetAttrString(other, "items");
+    if (method) {
+        items = PyObject_CallFunctionObjArgs(method, NULL);
+        Py_DECREF(method);
+        if (!items)
+            return NULL;
+    } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        items = Py_NewRef(other);
+    } else {
+        return NULL;
+    }
+    PyObject *list = PySequence_List(items);
+    Py_DECREF(items);
+    return list;
+}
+
+static int many_pair(TableObject *self, const char *function, Many *many, PyObject *item)
+{
+    Py_ssize_t i = many->n;
+    if (!(PyTuple_Check(item) || PyList_Check(item)) || PySequence_Size(item) != 2) {
+        PyErr_Format(PyExc_TypeError, "%s: element %zd must be a (key, value) pair", function, i);
+        return -1;
+    }
+    PyObject *k = PySequence_GetItem(item, 0);
+    PyObject *v = PySequence_GetItem(item, 1);
+    int rc = k && v ? pair_from(self, &many->keys[i], k, &many->values[i], v) : -1;
+    Py_XDECREF(k);
+    Py_XDECREF(v);
+    if (rc == 0) {
+        many_key(many, i);
+        many->n++;
+    }
+    return rc;
+}
+
+static int many_pairs(TableObject *self, const char *function, Many *many, PyObject *other)
+{
+    PyObject *list = listed(other);
+    if (!list)
+        return -1;
+    Py_ssize_t n = PyList_Size(list);
+    int rc = many_alloc(many, n, true);
+    for (Py_ssize_t i = 0; i < n && rc == 0; i++) {
+        rc = many_pair(self, function, many, PyList_GetItem(list, i));
+        if (rc < 0)
+            many_clear(many);
+    }
+    Py_DECREF(list);
+    return rc;
+}
+
+static PyObject *write_many(TableObject *self, const char *function, PyObject *other, Expiry expiry)
+{
+    Many many;
+    if (many_pairs(self, function, &many, other) < 0)
+        return NULL;
+    for (Py_ssize_t i = 0; i < many.n; i++)
+        many.pairs[i].value = lend(&many.values[i]);
+    int64_t deadline = deadline_of(self, expiry);
+    int rc = dkv_put_many(self->table, many.pairs, (size_t)many.n, deadline);
+    for (Py_ssize_t i = 0; i < many.n && rc < 0; i++)
+        take_back(many.pairs[i].value);
+    many_clear(&many);
+    finish(self, deadline);
+    return rc < 0 ? raise_code(self, rc) : Py_NewRef(Py_None);
+}
+
+static PyObject *Table_update(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (positional("update", nargs, 0, 1) < 0)
+        return NULL;
+    if (!nargs && dkv_closed(((TableObject *)self)->table))
+        return raise_code((TableObject *)self, DKV_ECLOSED);
+    if (!nargs)
+        return Py_NewRef(Py_None);
+    return write_many((TableObject *)self, "update", args[0], DEFAULT_EXPIRY);
+}
+
+static PyObject *Table_set_many(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    static const char *const known[] = {"items", "ttl", "expire_at", NULL};
+    PyObject *slots[3] = {nargs > 0 ? args[0] : NULL, NULL, NULL};
+    Expiry expiry;
+    if (positional("set_many", nargs, kwnames ? 0 : 1, 1) < 0 ||
+        (kwnames && keywords("set_many", args, nargs, kwnames, known, slots) < 0))
+        return NULL;
+    if (!slots[0]) {
+        PyErr_SetString(PyExc_TypeError, "set_many() missing its argument 'items'");
+        return NULL;
+    }
+    if (expiry_from(&expiry, slots[1], slots[2], false) < 0)
+        return NULL;
+    return write_many((TableObject *)self, "set_many", slots[0], expiry);
+}
+
+/* Values into `found`, a place for each key; NULL where there is none. */
+static int values_of(TableObject *self, Many *many, PyObject **found)
+{
+    dkv_span span;
+    size_t n = (size_t)many->n;
+    int rc = dkv_begin(self->table, many->pairs, n, &span);
+    if (rc < 0) {
+        raise_code(self, rc);
+        return -1;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        dkv_hold hold;
+        if (dkv_find(self->table, many->pairs, n, i, true, &hold)) {
+            found[i] = value_of(&hold);
+            rc = found[i] ? 0 : -1;
+        }
+    }
+    dkv_end(self->table, &span);
+    return rc;
+}
+
+static PyObject *Table_get_many(PyObject *self, PyObject *arg)
+{
+    Many many;
+    if (many_keys((TableObject *)self, &many, arg) < 0)
+        return NULL;
+    PyObject **found = PyMem_Calloc((size_t)many.n + 1, sizeof *found);
+    PyObject *result = found ? PyDict_New() : PyErr_NoMemory();
+    int rc = result ? values_of((TableObject *)self, &many, found) : -1;
+    for (Py_ssize_t i = 0; found && i < many.n; i++) {
+        if (found[i] && rc == 0)
+            rc = PyDict_SetItem(result, many.keys[i].owner, found[i]);
+        Py_XDECREF(found[i]);
+    }
+    PyMem_Free(found);
+    many_clear(&many);
+    finish((TableObject *)self, DKV_NEVER);
+    if (rc < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
+{
+    TableObject *table = (TableObject *)self;
+    Many many;
+    dkv_span span;
+    Py_ssize_t removed = 0;
+    if (many_keys(table, &many, arg) < 0)
+        return NULL;
+    size_t n = (size_t)many.n;
+    int rc = dkv_begin(table->table, many.pairs, n, &span);
+    if (rc == 0) {
+        for (size_t i = 0; i < n; i++) {
+            dkv_hold hold;
+            if (dkv_find(table->table, many.pairs, n, i, false, &hold)) {
+                dkv_drop(&hold);
+                removed++;
+            }
+        }
+        dkv_end(table->table, &span);
+    }
+    many_clear(&many);
+    finish(table, DKV_NEVER);
+    return rc < 0 ? raise_code(table, rc) : PyLong_FromSsize_t(removed);
+}

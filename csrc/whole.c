@@ -1,0 +1,172 @@
+/*
+ * Work on the table as a whole, which Python calls without the GIL: one shard's lock at a
+ * time where it can be, and for no longer than a slice.
+ */
+#include "locks.h"
+
+/* Sweep one slice of a shard: how many went, or a code. */
+static int64_t sweep_slice(dkv_table *t, dkv_shard *s, int64_t now, bool *more)
+{
+    dkv_lock(s);
+    if (dkv_closed(t)) {
+        dkv_unlock(t, s);
+        return DKV_ECLOSED;
+    }
+    uint32_t gone = dkv_shard_sweep_slice(s, now, more);
+    if (!*more)
+        dkv_shard_shrink(s, dkv_least(t, s), &t->secret);
+    dkv_unlock(t, s);
+    return gone;
+}
+
+int64_t dkv_sweep(dkv_table *t)
+{
+    int64_t swept = 0;
+    int64_t now = dkv_now(t);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        bool more = true;
+        while (more) {
+            int64_t gone = sweep_slice(t, &t->shards[i], now, &more);
+            if (gone < 0)
+                return gone;
+            swept += gone;
+        }
+    }
+    return swept;
+}
+
+int64_t dkv_next_expiry(dkv_table *t)
+{
+    int64_t first = DKV_NEVER;
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        dkv_lock(s);
+        if (s->next_deadline < first)
+            first = s->next_deadline;
+        dkv_unlock(t, s);
+    }
+    if (dkv_closed(t) || first == DKV_NEVER)
+        return -1;
+    int64_t now = dkv_now(t);
+    return first > now ? first - now : 0;
+}
+
+bool dkv_wakes(dkv_table *t)
+{
+    return !atomic_load_explicit(&t->awake, memory_order_relaxed) &&
+           !atomic_exchange(&t->awake, true);
+}
+
+/* Asks after it has said so: a deadline written in between wakes somebody, or is seen. */
+int dkv_rest(dkv_table *t)
+{
+    atomic_store(&t->awake, false);
+    return dkv_next_expiry(t) < 0 || !dkv_wakes(t);
+}
+
+int dkv_count(dkv_table *t, dkv_counts *out)
+{
+    *out = (dkv_counts){.memory_bytes = sizeof *t};
+    int64_t now = dkv_now(t);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        dkv_lock(s);
+        if (dkv_closed(t)) {
+            dkv_unlock(t, s);
+            return DKV_ECLOSED;
+        }
+        dkv_shard_sweep(s, now);
+        out->entries += s->live;
+        out->data_bytes += s->data_bytes;
+        out->memory_bytes += s->memory;
+        out->hits += s->hits;
+        out->misses += s->misses;
+        out->sets += s->sets;
+        out->deletes += s->deletes;
+        out->expired += s->expired;
+        out->evicted += s->evicted;
+        dkv_unlock(t, s);
+    }
+    return 0;
+}
+
+/* Take all slots out of all shards, which the caller has locked, then unlock and free:
+   nobody waits for that. */
+static void empty_and_unlock(dkv_table *t)
+{
+    uint64_t *slots[DKV_SHARDS];
+    uint32_t caps[DKV_SHARDS];
+    dkv_dead dead = {NULL, NULL};
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        slots[i] = s->slots;
+        caps[i] = s->cap;
+        s->slots = NULL;
+        s->cap = s->live = s->used = s->limit = s->first = s->hand = s->sweep_at = 0;
+        s->data_bytes = s->memory = 0;
+        s->next_deadline = s->sweep_deadline = DKV_NEVER;
+    }
+    dkv_unlock_all(t);
+    for (size_t i = 0; i < DKV_SHARDS; i++)
+        dkv_slots_free(slots[i], caps[i], &dead);
+    dkv_bury(t, &dead);
+}
+
+int dkv_clear(dkv_table *t)
+{
+    int64_t now = dkv_now(t);
+    dkv_lock_all(t);
+    if (dkv_closed(t)) {
+        dkv_unlock_all(t);
+        return DKV_ECLOSED;
+    }
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard_sweep(&t->shards[i], now);
+        t->shards[i].deletes += t->shards[i].live;
+    }
+    empty_and_unlock(t);
+    return 0;
+}
+
+void dkv_close(dkv_table *t)
+{
+    dkv_lock_all(t);
+    atomic_store_explicit(&t->closed, true, memory_order_release);
+    empty_and_unlock(t);
+}
+
+int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg)
+{
+    dkv_shard *s = &t->shards[shard];
+    int rc = 0;
+    int64_t now = dkv_now(t);
+    dkv_lock(s);
+    if (dkv_closed(t)) {
+        rc = DKV_ECLOSED;
+    } else {
+        dkv_shard_sweep(s, now);
+        for (size_t i = dkv_shard_next(s, 0); i < s->cap && rc == 0; i = dkv_shard_next(s, i + 1)) {
+            const dkv_entry *e = dkv_shard_at(s, i);
+            rc = each(arg, dkv_entry_key(e), e->key_len);
+        }
+    }
+    dkv_unlock(t, s);
+    return rc;
+}
+
+int dkv_check(dkv_table *t, char *why, size_t size)
+{
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        dkv_lock(s);
+        uint64_t last = atomic_load(&t->last_version);
+        const char *broken = dkv_shard_check(s, i, &t->secret, last);
+        dkv_unlock(t, s);
+        if (broken) {
+            strncpy(why, broken, size - 1);
+            why[size - 1] = 0;
+            return DKV_ECORRUPT;
+        }
+    }
+    return 0;
+}
