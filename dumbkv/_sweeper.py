@@ -11,6 +11,8 @@ import time
 import weakref
 from typing import Protocol
 
+from dumbkv.errors import ClosedError
+
 LONGEST_WAIT = 1.0
 SHARE = 20
 """It rests this many times longer than it works."""
@@ -19,8 +21,6 @@ SHARE = 20
 class Sweepable(Protocol):
     """What the sweeper asks of a store."""
 
-    @property
-    def closed(self) -> bool: ...
     def sweep(self) -> int: ...
     def _next_expiry(self) -> float | None: ...
     def _rest(self) -> bool: ...
@@ -40,13 +40,16 @@ def start(store: Sweepable) -> None:
 def _run(reference: "weakref.ref[Sweepable]") -> None:
     while True:
         store = reference()
-        if store is None or store.closed:
+        if store is None:
             return
         began = time.perf_counter()
-        left = store._next_expiry()
-        if left == 0:
-            store.sweep()
+        try:
             left = store._next_expiry()
+            if left == 0:
+                store.sweep()
+                left = store._next_expiry()
+        except ClosedError:
+            return
         if left is None and store._rest():
             return
         del store  # what is waited for may be forgotten meanwhile

@@ -19,7 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._arguments": {"dumbkv.errors"},
     "dumbkv._table": {"dumbkv._arguments", "dumbkv._entry", "dumbkv.errors"},
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
-    "dumbkv._sweeper": set(),
+    "dumbkv._sweeper": {"dumbkv.errors"},
     "dumbkv._fork": set(),
     "dumbkv._store": {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
