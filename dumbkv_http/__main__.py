@@ -14,14 +14,19 @@ from dumbkv_http.app import MAX_BODY
 from dumbkv_http.limits import Limits
 from dumbkv_http.service import build, url
 
-_UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
-_SIZE = re.compile(r"([0-9]{1,12}) ?([km]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_SIZE = re.compile(r"([0-9]{1,12}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
+# With this much data, and all buffers of all connections in use, the process stays below the
+# 450 MiB of its memory objective.
+_MAX_BYTES = 256 * 1024**2
 
 _EXAMPLES = """
 examples:
   python -m dumbkv_http                        serve on http://127.0.0.1:8080
   python -m dumbkv_http --port 0               take a free port and say which
   python -m dumbkv_http --max-value 8MiB       accept larger values than 1 MiB
+  python -m dumbkv_http --max-bytes 1GiB --eviction lru
+                                               be a cache
   python -m dumbkv_http --host 0.0.0.0 --insecure
                                                let other machines in; there is no password
 
@@ -45,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.max_value > Limits().body_budget:
         parser.error(f"--max-value: expected at most {Limits().body_budget} bytes")
     try:
-        store = dumbkv.open(backend=options.backend, max_value=options.max_value)
+        store = dumbkv.open(
+            backend=options.backend,
+            max_value=options.max_value,
+            max_bytes=options.max_bytes,
+            eviction=options.eviction,
+        )
     except (RuntimeError, ValueError) as error:
         print(f"dumbkv_http: {error}", file=sys.stderr)
         return 1
@@ -116,6 +126,20 @@ def _parser() -> argparse.ArgumentParser:
         default=MAX_BODY,
         metavar="SIZE",
         help="largest value, in bytes or as 512KiB, 8MiB (default: 1MiB)",
+    )
+    add(
+        "--max-bytes",
+        type=_size,
+        default=_MAX_BYTES,
+        metavar="SIZE",
+        help="memory for keys, values and what holds them (default: 256MiB)",
+    )
+    add(
+        "--eviction",
+        choices=("reject", "lru"),
+        default="reject",
+        help="when that is full: refuse writes with 507, or drop what was not read lately "
+        "(default: %(default)s)",
     )
     add(
         "--max-connections",

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from dumbkv import ClosedError, Store
+from dumbkv import ClosedError, Store, StoreFullError
 from dumbkv_http import kv
 from dumbkv_http.keys import parse_query
 from dumbkv_http.metrics import METHODS, HttpMetrics
@@ -88,7 +88,7 @@ _INERT_LINES = b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
 _TEXT_LINES = b"Content-Type: text/plain; charset=utf-8\r\n" + _INERT_LINES
 
 _READ = (200, 304, 404, 412, 414)
-_WRITE = (201, 204, 408, 411, 412, 413, 414, 415, 431)
+_WRITE = (201, 204, 408, 411, 412, 413, 414, 415, 431, 507)
 
 ROUTES = (
     Route(
@@ -215,6 +215,13 @@ class App:
             return error.response()
         if isinstance(error, ClosedError):
             return problem(503, "store-closed", "the store is closed")
+        if isinstance(error, StoreFullError):
+            return problem(
+                507,
+                "store-full",
+                "the store has no memory left for this value: delete keys, "
+                "or start the server with a larger --max-bytes or with --eviction lru",
+            )
         _log.error("a request handler failed", exc_info=error)
         return problem(500, "internal-error", "the server failed to handle this request")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -164,3 +165,33 @@ def test_larger_values_can_be_allowed() -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 201 ")
         client.sendall(head.replace(str(size), str(size + 1)).encode())
         assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_full_store_answers_507_and_reads_go_on() -> None:
+    with program("--max-bytes", "100KiB") as (_, _, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        statuses = []
+        for n in range(12):
+            connection.request("PUT", f"/v1/kv/{n}", bytes(20_000))
+            answer = connection.getresponse()
+            problem = answer.read()
+            statuses.append(answer.status)
+        assert statuses[0] == 201
+        assert statuses[-1] == 507
+        assert set(statuses) == {201, 507}
+        assert b"store-full" in problem
+        assert b"--eviction lru" in problem
+        connection.request("GET", "/v1/kv/0")
+        assert connection.getresponse().read() == bytes(20_000)
+        connection.close()
+
+
+def test_a_cache_takes_every_write() -> None:
+    with program("--max-bytes", "100KiB", "--eviction", "lru") as (_, _, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        for n in range(40):
+            connection.request("PUT", f"/v1/kv/{n}", bytes(20_000))
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 201
+        connection.close()
