@@ -38,8 +38,8 @@ struct dkv_table {
     atomic_uint dead_locked;
     _Atomic(dkv_entry *) dead; /* entries whose owners are to be let go of */
     dkv_table *next, **to_me;  /* in the list of all tables */
-    bool stopped;              /* the clocks stand at these: */
-    int64_t monotonic, wall;
+    atomic_bool stopped;       /* the clocks stand at these: */
+    atomic_int_least64_t monotonic, wall;
 };
 
 /* Put a table on the list of those whose locks a fork takes, and take it off. */

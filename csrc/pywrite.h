@@ -15,7 +15,8 @@ static void let_go(void *owner)
 }
 
 /* After a call that may have removed something, or set a deadline: let go of values that
-   are gone, and see to it that somebody sweeps. */
+   are gone, and see to it that somebody sweeps. With a deadline this runs Python, so no
+   exception may be set: raise after it, and give DKV_NEVER when nothing was written. */
 static void finish(TableObject *self, int64_t deadline)
 {
     enum { SOME = 1000 };
@@ -54,9 +55,9 @@ static int write_pair(TableObject *self, const Text *key, const Text *text, cons
     }
     if (!done)
         take_back(value);
+    finish(self, done ? deadline : DKV_NEVER);
     if (rc < 0)
         raise_code(self, rc);
-    finish(self, deadline);
     return rc < 0 ? -1 : done;
 }
 
@@ -200,9 +201,9 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
         result = Py_NewRef(value.owner);
     else
         take_back(lent);
+    finish(table, done ? deadline : DKV_NEVER);
     if (rc < 0)
         raise_code(table, rc);
-    finish(table, deadline);
     text_clear(&key);
     text_clear(&value);
     return result;
@@ -256,7 +257,7 @@ static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry e
         rc = add_to(&hold, by, deadline, &sum, &bad);
         dkv_release(&hold);
     }
-    finish(self, deadline);
+    finish(self, rc == SUM_DONE ? deadline : DKV_NEVER);
     if (rc == SUM_DONE)
         return PyLong_FromLongLong(sum);
     if (rc < 0)

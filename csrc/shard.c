@@ -171,7 +171,7 @@ void dkv_shard_prefetch_entry(const dkv_shard *s, uint64_t hash)
         return;
     uint64_t tag = tag_of(hash);
     for (size_t i = home_of(hash, s->cap); s->slots[i] != EMPTY; i = after(i, s->cap)) {
-        if ((s->slots[i] & TAG) == tag) {
+        if (is_entry(s->slots[i]) && (s->slots[i] & TAG) == tag) {
             const char *at = (const char *)entry_in(s->slots[i]);
             for (size_t line = 0; line < 5; line++) /* header, key and some of the value */
                 __builtin_prefetch(at + 64 * line);

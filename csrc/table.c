@@ -14,24 +14,33 @@
 
 int64_t dkv_now(const dkv_table *t)
 {
-    return t->stopped ? t->monotonic : dkv_microseconds(CLOCK_MONOTONIC);
+    if (atomic_load_explicit(&t->stopped, memory_order_acquire))
+        return atomic_load_explicit(&t->monotonic, memory_order_relaxed);
+    return dkv_microseconds(CLOCK_MONOTONIC);
+}
+
+static int64_t wall_by(const dkv_table *t, clockid_t clock)
+{
+    if (atomic_load_explicit(&t->stopped, memory_order_acquire))
+        return atomic_load_explicit(&t->wall, memory_order_relaxed);
+    return dkv_microseconds(clock);
 }
 
 int64_t dkv_wall(const dkv_table *t)
 {
-    return t->stopped ? t->wall : dkv_microseconds(CLOCK_REALTIME);
+    return wall_by(t, CLOCK_REALTIME);
 }
 
 void dkv_set_clock(dkv_table *t, int64_t monotonic, int64_t wall)
 {
-    t->monotonic = monotonic;
-    t->wall = wall;
-    t->stopped = true;
+    atomic_store_explicit(&t->monotonic, monotonic, memory_order_relaxed);
+    atomic_store_explicit(&t->wall, wall, memory_order_relaxed);
+    atomic_store_explicit(&t->stopped, true, memory_order_release);
 }
 
 static uint64_t next_version(dkv_table *t)
 {
-    uint64_t wall = (uint64_t)(t->stopped ? t->wall : dkv_microseconds(DKV_WALL_CLOCK));
+    uint64_t wall = (uint64_t)wall_by(t, DKV_WALL_CLOCK);
     uint64_t last = atomic_load_explicit(&t->last_version, memory_order_relaxed);
     uint64_t next;
     do {
@@ -225,7 +234,7 @@ static bool evict_from(dkv_table *t, size_t index, Ours ours, const dkv_entry *k
     bool held = s == ours.shard || (ours.span && ours.span->wanted[index]);
     if (!held && !dkv_try_lock(s))
         return false;
-    bool done = dkv_shard_evict(s, keep);
+    bool done = dkv_shard_evict(s, s == ours.shard ? keep : NULL);
     if (held)
         dkv_settle(t, s);
     else
@@ -254,15 +263,18 @@ static bool charge(dkv_table *t, dkv_shard *s, Ours ours, const dkv_entry *keep,
     if (!t->limit || need <= 0)
         return true;
     uint64_t bytes = (uint64_t)need;
+    if (bytes > t->limit)
+        return false;
+    uint64_t used = dkv_used(t);
     for (;;) {
-        uint64_t before = atomic_fetch_add_explicit(&t->used, bytes, memory_order_relaxed);
-        if (before + bytes <= t->limit) {
+        if (used > t->limit - bytes) {
+            if (!t->evict || !evict_one(t, ours, keep))
+                return false;
+            used = dkv_used(t);
+        } else if (atomic_compare_exchange_weak(&t->used, &used, used + bytes)) {
             s->settled += bytes;
             return true;
         }
-        atomic_fetch_sub_explicit(&t->used, bytes, memory_order_relaxed);
-        if (!t->evict || bytes > t->limit || !evict_one(t, ours, keep))
-            return false;
     }
 }
 

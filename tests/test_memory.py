@@ -91,6 +91,33 @@ def test_lru_refuses_what_could_never_fit(open_store: OpenStore) -> None:
     assert len(store) == 301
 
 
+def test_lru_makes_room_for_a_larger_value_from_all_other_keys(open_store: OpenStore) -> None:
+    store = open_store(max_bytes=MIB, eviction="lru")
+    for n in range(9):
+        store[b"%d" % n] = bytes(100_000)
+    store[b"8"] = bytes(900_000)
+    assert len(store[b"8"]) == 900_000
+    assert store.stats().evicted > 0
+
+
+@pytest.mark.parametrize("eviction", ["reject", "lru"])
+def test_a_refused_write_with_a_deadline_says_so_as_well(
+    open_store: OpenStore, eviction: str
+) -> None:
+    store = open_store(max_bytes=MIB, eviction=eviction, default_ttl=60)
+    large = bytes(2 * MIB)
+    calls: list[Any] = [
+        lambda: store.set(b"a", large, ttl=60),
+        lambda: store.set(b"a", large),
+        lambda: store.setdefault(b"a", large),
+        lambda: store.update({b"a": large}),
+    ]
+    for call in calls:
+        with pytest.raises(dumbkv.StoreFullError):
+            call()
+    assert store._next_expiry() is None
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
