@@ -30,35 +30,45 @@ static void finish(TableObject *self, int64_t deadline)
     }
 }
 
+/* Find the key and write under the conditions: 1, 0 when one failed, or a code. */
+static int try_write(TableObject *self, const Text *key, dkv_value value, const How *how,
+                     int64_t *deadline, uint64_t *version)
+{
+    dkv_hold hold;
+    int found = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+    if (found < 0)
+        return found;
+    int done = 0;
+    if (how->keep_ttl && found)
+        *deadline = hold.deadline;
+    if (!(how->nx && found) && !(how->xx && !found) &&
+        !(how->if_version && hold.version != how->if_version)) {
+        int rc = dkv_put(&hold, value, *deadline);
+        done = rc < 0 ? rc : 1;
+    }
+    *version = hold.version;
+    dkv_release(&hold);
+    return done;
+}
+
 /* Write under the conditions: 1 and the version, 0 when one failed, or -1 with the
    exception set. */
 static int write_pair(TableObject *self, const Text *key, const Text *text, const How *how,
                       uint64_t *version)
 {
-    dkv_hold hold;
-    int64_t deadline = deadline_of(self, how->expiry);
     dkv_value value = lend(text);
-    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
-    bool done = false;
-    if (rc >= 0) {
-        bool found = rc;
-        rc = 0;
-        if (how->keep_ttl && found)
-            deadline = hold.deadline;
-        if (!(how->nx && found) && !(how->xx && !found) &&
-            !(how->if_version && hold.version != how->if_version)) {
-            rc = dkv_put(&hold, value, deadline);
-            done = rc == 0;
-        }
-        *version = hold.version;
-        dkv_release(&hold);
-    }
-    if (!done)
+    int64_t deadline;
+    int done;
+    do {
+        deadline = deadline_of(self, how->expiry);
+        done = try_write(self, key, value, how, &deadline, version);
+    } while (done == DKV_EBUSY);
+    if (done <= 0)
         take_back(value);
-    finish(self, done ? deadline : DKV_NEVER);
-    if (rc < 0)
-        raise_code(self, rc);
-    return rc < 0 ? -1 : done;
+    finish(self, done > 0 ? deadline : DKV_NEVER);
+    if (done < 0)
+        raise_code(self, done);
+    return done < 0 ? -1 : done;
 }
 
 static int Table_setitem(PyObject *self, PyObject *k, PyObject *v)
@@ -185,10 +195,13 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
         return NULL;
     int64_t deadline = deadline_of(table, DEFAULT_EXPIRY);
     dkv_value lent = lend(&value);
-    int rc = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
     PyObject *result = NULL;
     bool done = false;
-    if (rc >= 0) {
+    int rc;
+    do {
+        rc = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
+        if (rc < 0)
+            break;
         if (rc > 0) {
             result = value_of(&hold);
         } else {
@@ -196,7 +209,7 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
             done = rc == 0;
         }
         dkv_release(&hold);
-    }
+    } while (rc == DKV_EBUSY);
     if (done)
         result = Py_NewRef(value.owner);
     else
@@ -252,11 +265,14 @@ static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry e
     int64_t sum = 0;
     PyObject *bad = NULL;
     int64_t deadline = deadline_of(self, expiry);
-    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
-    if (rc >= 0) {
+    int rc;
+    do {
+        rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+        if (rc < 0)
+            break;
         rc = add_to(&hold, by, deadline, &sum, &bad);
         dkv_release(&hold);
-    }
+    } while (rc == DKV_EBUSY);
     finish(self, rc == SUM_DONE ? deadline : DKV_NEVER);
     if (rc == SUM_DONE)
         return PyLong_FromLongLong(sum);
@@ -325,12 +341,16 @@ static PyObject *Table_decr(PyObject *self, PyObject *const *args, Py_ssize_t na
 static PyObject *expire(TableObject *self, Text *key, int64_t deadline, bool only_timed)
 {
     dkv_hold hold;
-    int rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
-    bool change = rc > 0 && !(only_timed && hold.deadline == DKV_NEVER);
-    if (rc >= 0) {
+    bool change;
+    int rc;
+    do {
+        rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+        change = rc > 0 && !(only_timed && hold.deadline == DKV_NEVER);
+        if (rc < 0)
+            break;
         rc = change ? dkv_expire(&hold, deadline) : 0;
         dkv_release(&hold);
-    }
+    } while (rc == DKV_EBUSY);
     finish(self, deadline);
     text_clear(key);
     return rc < 0 ? raise_code(self, rc) : PyBool_FromLong(change);

@@ -228,12 +228,13 @@ typedef struct {
     const dkv_span *span;
 } Ours;
 
-static bool evict_from(dkv_table *t, size_t index, Ours ours, const dkv_entry *keep)
+/* 1, 0 when the shard has nothing to drop, or DKV_EBUSY. */
+static int evict_from(dkv_table *t, size_t index, Ours ours, const dkv_entry *keep)
 {
     dkv_shard *s = &t->shards[index];
     bool held = s == ours.shard || (ours.span && ours.span->wanted[index]);
     if (!held && !dkv_try_lock(s))
-        return false;
+        return DKV_EBUSY;
     bool done = dkv_shard_evict(s, s == ours.shard ? keep : NULL);
     if (held)
         dkv_settle(t, s);
@@ -244,36 +245,41 @@ static bool evict_from(dkv_table *t, size_t index, Ours ours, const dkv_entry *k
 
 /* Drop one entry: from the shard that is written to when it has a choice of them, else
    from the others in turn. */
-static bool evict_one(dkv_table *t, Ours ours, const dkv_entry *keep)
+static int evict_one(dkv_table *t, Ours ours, const dkv_entry *keep)
 {
     enum { A_CHOICE = 8 };
+    int rc = DKV_EFULL;
     if (ours.shard && ours.shard->live > A_CHOICE)
         return evict_from(t, (size_t)(ours.shard - t->shards), ours, keep);
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         size_t index = atomic_fetch_add_explicit(&t->victim, 1, memory_order_relaxed);
-        if (evict_from(t, index % DKV_SHARDS, ours, keep))
-            return true;
+        int evicted = evict_from(t, index % DKV_SHARDS, ours, keep);
+        if (evicted > 0)
+            return evicted;
+        if (evicted < 0)
+            rc = evicted;
     }
-    return false;
+    return rc;
 }
 
 /* Take `need` bytes from what the limit leaves, on the account of a shard that is ours. */
-static bool charge(dkv_table *t, dkv_shard *s, Ours ours, const dkv_entry *keep, int64_t need)
+static int charge(dkv_table *t, dkv_shard *s, Ours ours, const dkv_entry *keep, int64_t need)
 {
     if (!t->limit || need <= 0)
-        return true;
+        return 0;
     uint64_t bytes = (uint64_t)need;
     if (bytes > t->limit)
-        return false;
+        return DKV_EFULL;
     uint64_t used = dkv_used(t);
     for (;;) {
         if (used > t->limit - bytes) {
-            if (!t->evict || !evict_one(t, ours, keep))
-                return false;
+            int rc = t->evict ? evict_one(t, ours, keep) : DKV_EFULL;
+            if (rc < 0)
+                return rc;
             used = dkv_used(t);
         } else if (atomic_compare_exchange_weak(&t->used, &used, used + bytes)) {
             s->settled += bytes;
-            return true;
+            return 0;
         }
     }
 }
@@ -300,8 +306,9 @@ static int place_entry(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t 
 {
     dkv_table *t = h->table;
     dkv_shard *s = h->shard;
-    if (!charge(t, s, (Ours){s, NULL}, h->entry, need_of(h, value, deadline)))
-        return DKV_EFULL;
+    int rc = charge(t, s, (Ours){s, NULL}, h->entry, need_of(h, value, deadline));
+    if (rc < 0)
+        return rc;
     dkv_entry *e = dkv_entry_new(h->key, h->key_len, value, deadline);
     if (!e)
         return DKV_ENOMEM;
@@ -450,8 +457,9 @@ static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span
     if (t->limit && n) {
         dkv_shard *account = &t->shards[dkv_shard_index(pairs[0].hash)];
         int64_t need = need_of_all(t, pairs, n, span, deadline);
-        if (!charge(t, account, (Ours){NULL, span}, NULL, need))
-            return DKV_EFULL;
+        int rc = charge(t, account, (Ours){NULL, span}, NULL, need);
+        if (rc < 0)
+            return rc;
     }
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         dkv_shard *s = &t->shards[i];
@@ -462,7 +470,24 @@ static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span
     return make_entries(pairs, n, deadline);
 }
 
-int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
+/* What was charged to one shard, settled with all at once: one by one, the sum would pass
+   the limit until that shard has its turn. */
+static void settle(dkv_table *t, const dkv_span *span)
+{
+    uint64_t more = 0;
+    if (!t->limit)
+        return;
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        if (span->wanted[i]) {
+            more += s->memory - s->settled;
+            s->settled = s->memory;
+        }
+    }
+    atomic_fetch_add_explicit(&t->used, more, memory_order_relaxed);
+}
+
+static int put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
 {
     dkv_span span;
     int rc = dkv_begin(t, pairs, n, &span);
@@ -478,6 +503,15 @@ int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
         dkv_shard_put(h.shard, (dkv_place){h.entry, h.slot}, e, h.hash);
         h.shard->sets++;
     }
+    settle(t, &span);
     dkv_end(t, &span);
+    return rc;
+}
+
+int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
+{
+    int rc;
+    while ((rc = put_many(t, pairs, n, deadline)) == DKV_EBUSY)
+        sched_yield();
     return rc;
 }

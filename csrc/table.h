@@ -20,7 +20,9 @@
  *
  * Memory. A table may have a limit in bytes over keys, values and what holds them. A
  * write that would pass it fails with DKV_EFULL or, when the table evicts, first drops
- * entries that were not read lately. Removing always works.
+ * entries that were not read lately. Removing always works. Room is made while the key is
+ * held, so shards that others have locked are passed over; when that leaves nothing the
+ * answer is DKV_EBUSY, and only to release the key and begin again will do.
  *
  * Owners. A long value need not be copied: the table keeps a reference to the caller's
  * own immutable object instead. A write that succeeds takes the reference over. Entries
@@ -31,7 +33,7 @@
  * table, and both sides get them back.
  *
  * Results. >= 0 is an answer, < 0 one of the codes. After a code the table is as it
- * was before the call.
+ * was before the call, but for what was evicted to make room.
  */
 #ifndef DKV_TABLE_H
 #define DKV_TABLE_H
@@ -53,6 +55,7 @@ enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
 #define DKV_ECLOSED -2  /* the table was closed */
 #define DKV_EFULL -3    /* the write would pass the memory limit */
 #define DKV_ECORRUPT -4 /* dkv_check found an invariant broken */
+#define DKV_EBUSY -5    /* what could be evicted is in use: release the key and do it again */
 
 typedef struct dkv_table dkv_table;
 
@@ -176,7 +179,7 @@ int dkv_read(dkv_table *t, const void *key, size_t key_len, dkv_hold *h);
 uint64_t dkv_limit(const dkv_table *t);
 uint64_t dkv_used(const dkv_table *t);
 
-/* Find some key, as dkv_acquire; 0, with nothing locked, when the table is empty. */
+/* Find some key, to look at it or drop it; 0, with nothing locked, when the table is empty. */
 int dkv_acquire_any(dkv_table *t, dkv_hold *h);
 
 /* Write a value under the held key, there or not, with this deadline; the hold then
