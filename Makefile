@@ -24,7 +24,7 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
-	for file in fork shard table whole; do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
+	for file in fork shard slab table whole; do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
 	$(CC) $(WARN) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-fno-omit-frame-pointer csrc/test_table.c -o build/test_table
 	build/test_table

@@ -18,6 +18,7 @@ static void take_locks(void)
     dkv_lock_word(&tables_locked);
     for (dkv_table *t = tables; t; t = t->next) {
         dkv_lock_all(t);
+        dkv_lock_word(&t->pool.locked);
         dkv_lock_word(&t->dead_locked);
     }
 }
@@ -26,6 +27,7 @@ static void give_locks(void)
 {
     for (dkv_table *t = tables; t; t = t->next) {
         dkv_unlock_word(&t->dead_locked);
+        dkv_unlock_word(&t->pool.locked);
         dkv_unlock_all(t);
     }
     dkv_unlock_word(&tables_locked);

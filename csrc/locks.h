@@ -1,11 +1,10 @@
 /*
  * The table's struct, its locks, clocks and versions. Internal to the table.
  *
- * A lock is one word, taken with one exchange and given back with one store; who has to
- * wait spins briefly and then lets other threads run. It is held for one probe and one
- * copy, or for one shard's growth, or one slice of a sweep or walk. A function that waits
- * for several shards takes them in ascending order; one that has some and wants another
- * beside them only tries.
+ * A shard's lock is held for one probe and one copy, or for one shard's growth, or one
+ * slice of a sweep or walk. A function that waits for several shards takes them in
+ * ascending order; one that has some and wants another beside them only tries. The locks
+ * of the pool and of the dead come last, and one at a time.
  *
  * The sum `used` follows the shards' own figures: each settles its difference when it is
  * unlocked. A write that needs more charges it first, so the sum never passes the limit.
@@ -13,9 +12,9 @@
 #ifndef DKV_LOCKS_H
 #define DKV_LOCKS_H
 
+#include "lock.h"
 #include "shard.h"
 
-#include <sched.h>
 #include <time.h>
 
 #ifdef CLOCK_REALTIME_COARSE
@@ -26,6 +25,7 @@
 
 struct dkv_table {
     dkv_shard shards[DKV_SHARDS];
+    dkv_pool pool;
     dkv_secret secret;
     uint64_t limit; /* bytes, 0 for none */
     bool evict;
@@ -45,22 +45,6 @@ struct dkv_table {
 /* Put a table on the list of those whose locks a fork takes, and take it off. */
 void dkv_fork_keep(dkv_table *t);
 void dkv_fork_forget(dkv_table *t);
-
-static inline void dkv_lock_word(atomic_uint *word)
-{
-    unsigned spins = 0;
-    while (atomic_exchange_explicit(word, 1, memory_order_acquire)) {
-        while (atomic_load_explicit(word, memory_order_relaxed)) {
-            if (++spins % 64 == 0)
-                sched_yield();
-        }
-    }
-}
-
-static inline void dkv_unlock_word(atomic_uint *word)
-{
-    atomic_store_explicit(word, 0, memory_order_release);
-}
 
 static inline void dkv_lock(dkv_shard *s)
 {
@@ -101,6 +85,8 @@ static inline void dkv_unlock(dkv_table *t, dkv_shard *s)
 {
     dkv_settle(t, s);
     dkv_bury(t, &s->dead);
+    if (s->slab.grew)
+        dkv_shard_compact(s, &t->secret);
     dkv_unlock_word(&s->locked);
 }
 

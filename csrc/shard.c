@@ -11,7 +11,7 @@ _Static_assert(sizeof(void *) == 8, "a slot keeps a 48-bit address beside its ta
 _Static_assert(_Alignof(max_align_t) == 16, "malloc leaves the low 4 bits of an address free");
 _Static_assert(offsetof(dkv_entry, bytes) == 15, "the header of an entry is 15 bytes");
 _Static_assert(offsetof(dkv_shard, memory) <= 64, "a read touches one line of a shard");
-_Static_assert(sizeof(dkv_shard) == 192, "a shard's header is three cache lines");
+_Static_assert(offsetof(dkv_shard, slab) <= 192, "without its slab a shard is three cache lines");
 
 /* Entries */
 
@@ -21,24 +21,11 @@ static size_t entry_size(size_t key_len, dkv_value value, int64_t deadline)
            (dkv_takes_owner(value) ? 2 * sizeof(void *) : value.len);
 }
 
-/* What to ask malloc for: glibc keeps 8 bytes beside a block and rounds the sum up to 16,
-   so asking for all of it costs nothing and leaves room for a value a little longer. */
-static size_t capacity(size_t size)
-{
-    return ((size + 8 + 15) & ~(size_t)15) - 8;
-}
-
-/* What a block of malloc takes of memory. */
-static uint64_t block(size_t size)
-{
-    return capacity(size) + 8;
-}
-
 uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline)
 {
     enum { BYTES_HEADER = 33 }; /* of a CPython bytes object */
-    uint64_t cost = block(entry_size(key_len, value, deadline));
-    return cost + (dkv_takes_owner(value) ? block(BYTES_HEADER + value.len) : 0);
+    uint64_t cost = dkv_cell_cost(entry_size(key_len, value, deadline));
+    return cost + (dkv_takes_owner(value) ? dkv_block_cost(BYTES_HEADER + value.len) : 0);
 }
 
 static uint64_t cost_of(const dkv_entry *e)
@@ -68,9 +55,10 @@ static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_val
     }
 }
 
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, dkv_value value, int64_t deadline)
+dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_value value,
+                         int64_t deadline)
 {
-    dkv_entry *e = DKV_MALLOC(capacity(entry_size(key_len, value, deadline)));
+    dkv_entry *e = dkv_cell_new(&s->slab, s->pool, entry_size(key_len, value, deadline));
     if (!e)
         return NULL;
     e->version = 0;
@@ -78,22 +66,27 @@ dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, dkv_value value, in
     return e;
 }
 
-void dkv_entry_free(dkv_entry *e)
+static size_t size_of(const dkv_entry *e)
 {
-    DKV_FREE(e);
+    return entry_size(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
+}
+
+void dkv_entry_free(dkv_shard *s, dkv_entry *e)
+{
+    dkv_cell_free(&s->slab, s->pool, e, size_of(e));
 }
 
 /* An entry is not needed any more: free it, or leave its owner to be let go of. */
-static void discard(dkv_entry *e, dkv_dead *dead)
+static void discard(dkv_shard *s, dkv_entry *e)
 {
     if (!e->owned) {
-        DKV_FREE(e);
+        dkv_entry_free(s, e);
         return;
     }
-    e->next = dead->head;
-    dead->head = e;
-    if (!dead->tail)
-        dead->tail = e;
+    e->next = s->dead.head;
+    s->dead.head = e;
+    if (!s->dead.tail)
+        s->dead.tail = e;
 }
 
 static uint64_t data_of(const dkv_entry *e)
@@ -204,7 +197,8 @@ static int rehash(dkv_shard *s, uint32_t cap, const dkv_secret *secret)
         slots[to] = s->slots[i];
     }
     DKV_FREE(s->slots);
-    s->memory += block(cap * sizeof *slots) - (s->cap ? block(s->cap * sizeof *slots) : 0);
+    s->memory +=
+        dkv_block_cost(cap * sizeof *slots) - (s->cap ? dkv_block_cost(s->cap * sizeof *slots) : 0);
     s->hand = (uint32_t)(s->cap ? (uint64_t)s->hand * cap / s->cap : 0);
     s->slots = slots;
     s->cap = cap;
@@ -231,7 +225,37 @@ uint64_t dkv_shard_growth(const dkv_shard *s, size_t extra, uint32_t least, bool
     uint64_t cap = grown(s, extra, least, clean);
     if (cap == s->cap)
         return 0;
-    return block(cap * sizeof *s->slots) - (s->cap ? block(s->cap * sizeof *s->slots) : 0);
+    return dkv_block_cost(cap * sizeof *s->slots) -
+           (s->cap ? dkv_block_cost(s->cap * sizeof *s->slots) : 0);
+}
+
+typedef struct {
+    dkv_shard *shard;
+    const dkv_secret *secret;
+} Mover;
+
+/* Point the slot of an entry at its copy. One that is in no slot, because it is dead or not
+   yet put, stays where it is. */
+static bool entry_moved(void *arg, void *from, void *to)
+{
+    const Mover *mover = arg;
+    dkv_shard *s = mover->shard;
+    uint64_t hash = entry_hash(to, mover->secret);
+    if (!s->cap)
+        return false;
+    for (size_t i = home_of(hash, s->cap); s->slots[i] != EMPTY; i = after(i, s->cap)) {
+        if (entry_in(s->slots[i]) == from) {
+            s->slots[i] = word_for(to, hash) | (s->slots[i] & USE_BITS);
+            return true;
+        }
+    }
+    return false;
+}
+
+void dkv_shard_compact(dkv_shard *s, const dkv_secret *secret)
+{
+    Mover mover = {s, secret};
+    dkv_slab_compact(&s->slab, s->pool, entry_moved, &mover);
 }
 
 int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, bool clean,
@@ -247,6 +271,8 @@ int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, bool clean,
 
 void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret)
 {
+    if (!s->live)
+        dkv_slab_trim(&s->slab, s->pool);
     if (s->cap <= least * 4 || s->live * UINT64_C(8) > s->cap)
         return;
     uint32_t cap = s->cap;
@@ -273,7 +299,7 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash)
         uses = *slot & USE_BITS;
         s->data_bytes -= data_of(place.entry);
         s->memory -= cost_of(place.entry);
-        discard(place.entry, &s->dead);
+        discard(s, place.entry);
     } else {
         s->live++;
         s->used += *slot == EMPTY;
@@ -288,8 +314,8 @@ bool dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value 
                       int64_t deadline)
 {
     size_t new = entry_size(e->key_len, value, deadline);
-    size_t old = entry_size(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
-    if (e->owned || dkv_takes_owner(value) || capacity(old) != capacity(new))
+    if (e->owned || dkv_takes_owner(value) ||
+        dkv_cell_capacity(size_of(e)) != dkv_cell_capacity(new))
         return false;
     s->data_bytes += value.len - e->value_len;
     entry_fill(e, key, e->key_len, value, deadline);
@@ -303,7 +329,7 @@ void dkv_shard_drop(dkv_shard *s, size_t slot)
     s->data_bytes -= data_of(e);
     s->memory -= cost_of(e);
     s->live--;
-    discard(e, &s->dead);
+    discard(s, e);
     s->slots[slot] = TOMBSTONE;
     if (s->slots[after(slot, s->cap)] != EMPTY)
         return;
@@ -321,7 +347,7 @@ void dkv_shard_disown(dkv_shard *s)
     s->dead.head = e->next;
     if (!s->dead.head)
         s->dead.tail = NULL;
-    dkv_entry_free(e);
+    dkv_entry_free(s, e);
 }
 
 void dkv_shard_use(dkv_shard *s, size_t slot)
@@ -394,20 +420,21 @@ uint32_t dkv_shard_sweep(dkv_shard *s, int64_t now)
     return swept;
 }
 
-void dkv_slots_free(uint64_t *slots, size_t cap, dkv_dead *dead)
+bool dkv_shard_discard_slice(dkv_shard *s, uint64_t *slots, size_t cap, size_t *at)
 {
-    for (size_t i = 0; i < cap; i++) {
-        if (is_entry(slots[i]))
-            discard(entry_in(slots[i]), dead);
+    size_t end = cap - *at > DKV_SLICE ? *at + DKV_SLICE : cap;
+    for (; *at < end; ++*at) {
+        if (is_entry(slots[*at]))
+            discard(s, entry_in(slots[*at]));
     }
-    DKV_FREE(slots);
+    return *at < cap;
 }
 
 const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *secret,
                             uint64_t last_version)
 {
     uint64_t live = 0, used = 0, data_bytes = 0;
-    uint64_t memory = s->cap ? block(s->cap * sizeof *s->slots) : 0;
+    uint64_t memory = s->cap ? dkv_block_cost(s->cap * sizeof *s->slots) : 0;
     if (s->limit >= s->cap && s->cap)
         return "no slot is kept free";
     for (size_t i = 0; i < s->cap; i++) {

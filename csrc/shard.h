@@ -10,8 +10,9 @@
  * and every shard starts at another one, so that shards grow at different times and
  * neither memory nor pauses come in steps.
  *
- * Entries are one allocation each: header, deadline if there is one, key, value. Of a
- * value that has an owner the entry keeps two pointers, to the object and its bytes.
+ * Entries are one cell of the shard's slab each: header, deadline if there is one, key,
+ * value. Of a value that has an owner the entry keeps two pointers, to the object and its
+ * bytes.
  *
  * Eviction is CLOCK over the slots: a read counts an entry up to USES, the hand counts it
  * down as it passes, and takes the first at nought. A new entry starts at nought, so that
@@ -21,18 +22,8 @@
 #define DKV_SHARD_H
 
 #include "siphash.h"
+#include "slab.h"
 #include "table.h"
-
-#include <stdatomic.h>
-#include <stdlib.h>
-
-/* The C tests put allocators that fail on purpose here. */
-#ifndef DKV_MALLOC
-#define DKV_MALLOC malloc
-#define DKV_CALLOC calloc
-#define DKV_ALIGNED_ALLOC aligned_alloc
-#define DKV_FREE free
-#endif
 
 struct dkv_entry {
     union {
@@ -73,6 +64,8 @@ struct dkv_shard {
     uint32_t sweep_at;      /* the slot a sweep in slices looks at next, 0 for none begun */
     int64_t sweep_deadline; /* no entry below it has an earlier deadline */
     dkv_dead dead;
+    dkv_pool *pool; /* the table's */
+    dkv_slab slab;
 };
 
 /* What a look for a key found: where it is, or where it would go. */
@@ -106,12 +99,13 @@ static inline dkv_value dkv_entry_value(const dkv_entry *e)
 }
 
 /* A new entry with version 0, or NULL. */
-dkv_entry *dkv_entry_new(const uint8_t *key, size_t key_len, dkv_value value, int64_t deadline);
+dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_value value,
+                         int64_t deadline);
 
 /* What an entry takes, with its owned value. */
 uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline);
 
-void dkv_entry_free(dkv_entry *e);
+void dkv_entry_free(dkv_shard *s, dkv_entry *e);
 
 dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, size_t key_len);
 
@@ -158,11 +152,17 @@ uint32_t dkv_shard_sweep(dkv_shard *s, int64_t now);
 /* The same for some slots; `*more` while there are others to look at. */
 uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more);
 
-/* Give back slots when few are in use; does nothing when memory is short. */
+/* Give back slots when few are in use, and pages when none is; does nothing when memory is
+   short. */
 void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret);
 
-/* Free an array of slots and every entry in it; owned ones go to the list instead. */
-void dkv_slots_free(uint64_t *slots, size_t cap, dkv_dead *dead);
+/* Discard the entries in slots that were the shard's, from `*at` on and for one slice:
+   whether there are more. */
+bool dkv_shard_discard_slice(dkv_shard *s, uint64_t *slots, size_t cap, size_t *at);
+
+/* Move some entries together, so that a page of memory gets free. No pointer to an entry
+   stays good. */
+void dkv_shard_compact(dkv_shard *s, const dkv_secret *secret);
 
 /* A sentence on the first broken invariant, or NULL. O(slots). */
 const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *secret,

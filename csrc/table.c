@@ -76,8 +76,10 @@ dkv_table *dkv_new(uint64_t limit, bool evict)
         DKV_FREE(t);
         return NULL;
     }
-    for (size_t i = 0; i < DKV_SHARDS; i++)
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
         t->shards[i].next_deadline = t->shards[i].sweep_deadline = DKV_NEVER;
+        t->shards[i].pool = &t->pool;
+    }
     dkv_fork_keep(t);
     return t;
 }
@@ -107,7 +109,13 @@ void dkv_reap(dkv_table *t, void (*let_go)(void *owner), size_t most)
     while (taken--) {
         dkv_entry *next = first->next;
         let_go(dkv_entry_value(first).owner);
-        dkv_entry_free(first);
+        uint64_t hash = dkv_siphash(&t->secret, dkv_entry_key(first), first->key_len);
+        dkv_shard *s = &t->shards[dkv_shard_index(hash)];
+        dkv_lock(s);
+        dkv_entry_free(s, first);
+        if (!s->live)
+            dkv_slab_trim(&s->slab, s->pool);
+        dkv_unlock(t, s);
         first = next;
     }
 }
@@ -309,14 +317,14 @@ static int place_entry(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t 
     int rc = charge(t, s, (Ours){s, NULL}, h->entry, need_of(h, value, deadline));
     if (rc < 0)
         return rc;
-    dkv_entry *e = dkv_entry_new(h->key, h->key_len, value, deadline);
+    dkv_entry *e = dkv_entry_new(s, h->key, h->key_len, value, deadline);
     if (!e)
         return DKV_ENOMEM;
     dkv_place place = {h->entry, h->slot};
     if (!place.entry) {
         int moved = dkv_shard_reserve(s, 1, dkv_least(t, s), cleans(t), &t->secret);
         if (moved < 0) {
-            dkv_entry_free(e);
+            dkv_entry_free(s, e);
             return DKV_ENOMEM;
         }
         /* The slot found first is not the one when slots were moved or entries evicted. */
@@ -437,14 +445,19 @@ static int64_t need_of_all(dkv_table *t, const dkv_pair *pairs, size_t n, const 
     return need;
 }
 
-static int make_entries(dkv_pair *pairs, size_t n, int64_t deadline)
+static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
+{
+    return &t->shards[dkv_shard_index(pair->hash)];
+}
+
+static int make_entries(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
 {
     for (size_t i = 0; i < n; i++) {
         dkv_pair *p = &pairs[i];
-        p->entry = dkv_entry_new(p->key, p->key_len, p->value, deadline);
+        p->entry = dkv_entry_new(shard_of(t, p), p->key, p->key_len, p->value, deadline);
         if (!p->entry) {
             while (i--)
-                dkv_entry_free(pairs[i].entry);
+                dkv_entry_free(shard_of(t, &pairs[i]), pairs[i].entry);
             return DKV_ENOMEM;
         }
     }
@@ -455,7 +468,7 @@ static int make_entries(dkv_pair *pairs, size_t n, int64_t deadline)
 static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span, int64_t deadline)
 {
     if (t->limit && n) {
-        dkv_shard *account = &t->shards[dkv_shard_index(pairs[0].hash)];
+        dkv_shard *account = shard_of(t, &pairs[0]);
         int64_t need = need_of_all(t, pairs, n, span, deadline);
         int rc = charge(t, account, (Ours){NULL, span}, NULL, need);
         if (rc < 0)
@@ -467,7 +480,7 @@ static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span
         if (extra && dkv_shard_reserve(s, extra, dkv_least(t, s), cleans(t), &t->secret) < 0)
             return DKV_ENOMEM;
     }
-    return make_entries(pairs, n, deadline);
+    return make_entries(t, pairs, n, deadline);
 }
 
 /* What was charged to one shard, settled with all at once: one by one, the sum would pass

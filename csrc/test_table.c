@@ -58,6 +58,8 @@ static void test_free(void *block)
 #define DKV_CALLOC test_calloc
 #define DKV_ALIGNED_ALLOC test_aligned_alloc
 #define DKV_FREE test_free
+#define DKV_CELL_FAILS fails
+#include "slab.c"
 #include "shard.c"
 #include "table.c"
 #include "whole.c"

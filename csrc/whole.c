@@ -90,13 +90,12 @@ int dkv_count(dkv_table *t, dkv_counts *out)
     return 0;
 }
 
-/* Take all slots out of all shards, which the caller has locked, then unlock and free:
-   nobody waits for that. */
+/* Take all slots out of all shards, which the caller has locked, and unlock; then free the
+   entries in slices. */
 static void empty_and_unlock(dkv_table *t)
 {
     uint64_t *slots[DKV_SHARDS];
     uint32_t caps[DKV_SHARDS];
-    dkv_dead dead = {NULL, NULL};
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         dkv_shard *s = &t->shards[i];
         slots[i] = s->slots;
@@ -107,9 +106,18 @@ static void empty_and_unlock(dkv_table *t)
         s->next_deadline = s->sweep_deadline = DKV_NEVER;
     }
     dkv_unlock_all(t);
-    for (size_t i = 0; i < DKV_SHARDS; i++)
-        dkv_slots_free(slots[i], caps[i], &dead);
-    dkv_bury(t, &dead);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        dkv_shard *s = &t->shards[i];
+        size_t at = 0;
+        bool more = true;
+        while (more) {
+            dkv_lock(s);
+            more = dkv_shard_discard_slice(s, slots[i], caps[i], &at);
+            dkv_slab_trim(&s->slab, s->pool);
+            dkv_unlock(t, s);
+        }
+        DKV_FREE(slots[i]);
+    }
 }
 
 int dkv_clear(dkv_table *t)

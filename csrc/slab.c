@@ -1,0 +1,368 @@
+#include "slab.h"
+
+#include "lock.h"
+
+#include <assert.h>
+#include <string.h>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define POISON(at, n) __asan_poison_memory_region(at, n)
+#define UNPOISON(at, n) __asan_unpoison_memory_region(at, n)
+#else
+#define POISON(at, n) ((void)(at), (void)(n))
+#define UNPOISON(at, n) ((void)(at), (void)(n))
+#endif
+
+enum {
+    HEADER = 64,
+    STEP = 16, /* between the sizes of small cells */
+    SMALL = 512,
+    SMALL_CLASSES = SMALL / STEP,
+    FIRST_REGION = 16,    /* pages: 64 KiB */
+    LARGEST_REGION = 512, /* 2 MiB */
+};
+
+/* Large cells: a 7th, 6th, 5th, 4th and 3rd of a page. */
+static const uint16_t LARGE[] = {576, 672, 800, 1008, DKV_LARGEST_CELL};
+
+struct dkv_page {
+    dkv_page *next, *prev; /* in the slab's ring, or free in the region's list */
+    dkv_region *region;
+    uint16_t used;      /* cells given out */
+    uint16_t untouched; /* cells never given out begin at this offset */
+    uint16_t freed;     /* offset of a cell that came back, 0 for none; each has the next */
+    uint16_t cells;     /* all of them */
+};
+
+struct dkv_region {
+    dkv_region *next, *prev;
+    char *base;
+    dkv_page *freed;  /* pages that came back */
+    size_t pages;     /* all of them */
+    size_t untouched; /* pages never given out begin at this one */
+    size_t used;      /* pages given out */
+};
+
+_Static_assert(sizeof(dkv_page) <= HEADER, "a page's header leaves its cells aligned");
+_Static_assert(SMALL_CLASSES + sizeof LARGE / sizeof *LARGE == DKV_CLASSES, "all classes");
+_Static_assert((DKV_PAGE - HEADER) / 3 >= DKV_LARGEST_CELL, "three of the largest fit");
+
+/* Sizes */
+
+static size_t class_of(size_t size)
+{
+    if (size <= SMALL)
+        return (size + STEP - 1) / STEP - 1;
+    size_t c = 0;
+    while (size > LARGE[c])
+        c++;
+    return SMALL_CLASSES + c;
+}
+
+static size_t cell_of(size_t class)
+{
+    return class < SMALL_CLASSES ? (class + 1) * STEP : LARGE[class - SMALL_CLASSES];
+}
+
+size_t dkv_cell_capacity(size_t size)
+{
+    return size <= DKV_LARGEST_CELL ? cell_of(class_of(size)) : dkv_block_cost(size) - 8;
+}
+
+uint64_t dkv_cell_cost(size_t size)
+{
+    if (size > DKV_LARGEST_CELL)
+        return dkv_block_cost(size);
+    return DKV_PAGE / ((DKV_PAGE - HEADER) / cell_of(class_of(size)));
+}
+
+/* Regions */
+
+static void unlink_region(dkv_pool *pool, dkv_region *r)
+{
+    *(r->prev ? &r->prev->next : &pool->regions) = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+}
+
+static void link_region(dkv_pool *pool, dkv_region *r)
+{
+    r->prev = NULL;
+    r->next = pool->regions;
+    if (r->next)
+        r->next->prev = r;
+    pool->regions = r;
+}
+
+static void link_last(dkv_pool *pool, dkv_region *r)
+{
+    dkv_region *last = pool->regions;
+    if (!last) {
+        link_region(pool, r);
+        return;
+    }
+    while (last->next)
+        last = last->next;
+    last->next = r;
+    r->prev = last;
+    r->next = NULL;
+}
+
+static dkv_region *region_new(dkv_pool *pool)
+{
+    size_t pages = pool->next_pages ? pool->next_pages : FIRST_REGION;
+    size_t size = pages * DKV_PAGE;
+    dkv_region *r = DKV_CALLOC(1, sizeof *r);
+    char *base = r ? DKV_ALIGNED_ALLOC(size, size) : NULL;
+    if (!base) {
+        DKV_FREE(r);
+        return NULL;
+    }
+#ifdef MADV_POPULATE_WRITE
+    /* All pages in one call and not a fault for each: a fifth of the time of a new entry.
+       Huge pages would do the same, but are made by the kernel with pauses of milliseconds. */
+    (void)madvise(base, size, MADV_POPULATE_WRITE);
+#endif
+    r->base = base;
+    r->pages = pages;
+    pool->next_pages = pages < LARGEST_REGION ? pages * 2 : pages;
+    link_region(pool, r);
+    return r;
+}
+
+static bool has_page(const dkv_region *r)
+{
+    return r->used < r->pages;
+}
+
+static dkv_page *page_from(dkv_pool *pool)
+{
+    dkv_region *r = pool->regions;
+    if (!r || !has_page(r))
+        r = region_new(pool);
+    if (!r)
+        return NULL;
+    dkv_page *page = r->freed;
+    if (page)
+        r->freed = page->next;
+    else
+        page = (dkv_page *)(void *)(r->base + DKV_PAGE * r->untouched++);
+    r->used++;
+    page->region = r;
+    if (!has_page(r)) {
+        unlink_region(pool, r);
+        link_last(pool, r);
+    }
+    return page;
+}
+
+static void page_back(dkv_pool *pool, dkv_page *page)
+{
+    dkv_region *r = page->region;
+    UNPOISON(page, DKV_PAGE);
+    page->next = r->freed;
+    r->freed = page;
+    unlink_region(pool, r);
+    if (--r->used) {
+        link_region(pool, r);
+        return;
+    }
+    DKV_FREE(r->base);
+    DKV_FREE(r);
+}
+
+/* Pages */
+
+static size_t cells_in(size_t class)
+{
+    return (DKV_PAGE - HEADER) / cell_of(class);
+}
+
+/* Behind all others: the fullest are the first to be filled, the emptiest drain. */
+static void link_page(dkv_slab *slab, size_t class, dkv_page *page)
+{
+    dkv_page *first = slab->open[class];
+    if (!first) {
+        slab->open[class] = page->next = page->prev = page;
+        return;
+    }
+    page->next = first;
+    page->prev = first->prev;
+    first->prev->next = page;
+    first->prev = page;
+}
+
+static void unlink_page(dkv_slab *slab, size_t class, dkv_page *page)
+{
+    if (slab->open[class] == page)
+        slab->open[class] = page->next == page ? NULL : page->next;
+    page->prev->next = page->next;
+    page->next->prev = page->prev;
+}
+
+static dkv_page *page_new(dkv_slab *slab, dkv_pool *pool, size_t class)
+{
+    dkv_lock_word(&pool->locked);
+    dkv_page *page = page_from(pool);
+    dkv_unlock_word(&pool->locked);
+    if (!page)
+        return NULL;
+    page->used = page->freed = 0;
+    page->untouched = HEADER;
+    page->cells = (uint16_t)cells_in(class);
+    link_page(slab, class, page);
+    slab->free[class] += page->cells;
+    slab->grew = true;
+    POISON((char *)page + HEADER, DKV_PAGE - HEADER);
+    return page;
+}
+
+static void page_free(dkv_slab *slab, dkv_pool *pool, size_t class, dkv_page *page)
+{
+    unlink_page(slab, class, page);
+    slab->free[class] -= page->cells;
+    dkv_lock_word(&pool->locked);
+    page_back(pool, page);
+    dkv_unlock_word(&pool->locked);
+}
+
+/* Cells */
+
+/* The next free cell of a page that has one. */
+static char *take(dkv_slab *slab, size_t class, dkv_page *page)
+{
+    char *cell = (char *)page + page->untouched;
+    if (page->freed) {
+        cell = (char *)page + page->freed;
+        UNPOISON(cell, sizeof page->freed);
+        page->freed = *(uint16_t *)(void *)cell;
+    } else {
+        page->untouched = (uint16_t)(page->untouched + cell_of(class));
+    }
+    slab->free[class]--;
+    if (++page->used == page->cells)
+        unlink_page(slab, class, page);
+    UNPOISON(cell, cell_of(class));
+    return cell;
+}
+
+void *dkv_cell_new(dkv_slab *slab, dkv_pool *pool, size_t size)
+{
+    if (DKV_CELL_FAILS())
+        return NULL;
+    if (size > DKV_LARGEST_CELL)
+        return DKV_MALLOC(dkv_cell_capacity(size));
+    size_t class = class_of(size);
+    dkv_page *page = slab->open[class];
+    if (!page)
+        page = page_new(slab, pool, class);
+    return page ? take(slab, class, page) : NULL;
+}
+
+/* Put a cell back; whether its page is then empty and can go. The last open page stays, or
+   a cell that comes and goes would take it along each time. */
+static bool put_back(dkv_slab *slab, size_t class, dkv_page *page, char *cell)
+{
+    assert(page->used && "a cell is freed twice");
+    *(uint16_t *)(void *)cell = page->freed;
+    page->freed = (uint16_t)(cell - (char *)page);
+    POISON(cell, cell_of(class));
+    slab->free[class]++;
+    if (page->used-- == page->cells)
+        link_page(slab, class, page);
+    return !page->used && page->next != page;
+}
+
+void dkv_cell_free(dkv_slab *slab, dkv_pool *pool, void *cell, size_t size)
+{
+    if (size > DKV_LARGEST_CELL) {
+        DKV_FREE(cell);
+        return;
+    }
+    size_t class = class_of(size);
+    dkv_page *page = (dkv_page *)((uintptr_t)cell & ~(uintptr_t)(DKV_PAGE - 1));
+    if (put_back(slab, class, page, cell))
+        page_free(slab, pool, class, page);
+}
+
+/* Compaction */
+
+/* The emptiest of the first open pages, which are the oldest, of a class that could do
+   with two pages fewer. */
+static dkv_page *sparse_page(const dkv_slab *slab, size_t *class)
+{
+    enum { SOME = 8 };
+    for (*class = 0; *class < DKV_CLASSES; ++*class) {
+        dkv_page *found = slab->open[*class];
+        if (slab->free[*class] < 2 * cells_in(*class))
+            continue;
+        dkv_page *page = found;
+        for (int i = 0; i < SOME; i++, page = page->next) {
+            if (page->used < found->used)
+                found = page;
+        }
+        return found;
+    }
+    return NULL;
+}
+
+/* Mark the cells of a page that are not in use. */
+static void mark_free(const dkv_page *page, size_t cell, bool *free)
+{
+    for (uint16_t at = page->freed; at;) {
+        const char *freed = (const char *)page + at;
+        free[(at - HEADER) / cell] = true;
+        UNPOISON(freed, sizeof at);
+        memcpy(&at, freed, sizeof at);
+        POISON(freed, cell);
+    }
+    for (size_t i = (page->untouched - HEADER) / cell; i < page->cells; i++)
+        free[i] = true;
+}
+
+void dkv_slab_compact(dkv_slab *slab, dkv_pool *pool, dkv_moved *moved, void *arg)
+{
+    size_t class;
+    bool free[(DKV_PAGE - HEADER) / STEP] = {false};
+    slab->grew = false;
+    dkv_page *page = sparse_page(slab, &class);
+    if (!page)
+        return;
+    size_t cell = cell_of(class);
+    mark_free(page, cell, free);
+    unlink_page(slab, class, page); /* so that no cell moves within it */
+    for (size_t i = 0; i < page->cells; i++) {
+        char *from = (char *)page + HEADER + i * cell;
+        if (free[i])
+            continue;
+        dkv_page *other = slab->open[class];
+        char *to = take(slab, class, other);
+        memcpy(to, from, cell);
+        if (moved(arg, from, to)) {
+            *(uint16_t *)(void *)from = page->freed;
+            page->freed = (uint16_t)(from - (char *)page);
+            page->used--;
+            slab->free[class]++;
+            POISON(from, cell);
+        } else {
+            put_back(slab, class, other, to);
+        }
+    }
+    link_page(slab, class, page);
+    if (!page->used)
+        page_free(slab, pool, class, page);
+}
+
+void dkv_slab_trim(dkv_slab *slab, dkv_pool *pool)
+{
+    for (size_t class = 0; class < DKV_CLASSES; class++) {
+        dkv_page *page = slab->open[class];
+        if (page && !page->used)
+            page_free(slab, pool, class, page);
+    }
+}
