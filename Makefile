@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
+SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TABLE = fork shard slab table whole
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test bench bench-short interpreters no-compiler wheel sdist format clean
+.PHONY: serve test lint types c-test weak-hash asan tsan bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -24,10 +26,36 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
-	for file in fork shard slab table whole; do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	$(CC) $(WARN) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-fno-omit-frame-pointer csrc/test_table.c -o build/test_table
-	build/test_table
+	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
+	for test in table failing; do \
+		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
+
+weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
+	@mkdir -p build
+	for test in table failing; do \
+		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
+		build/weak_$$test || exit 1; done
+	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG
+	cd build/weak-hash && DUMBKV_BACKEND=c venv/bin/python -m pytest -q tests/test_*.py dumbkv \
+		-k 'not resident and not equal_hash_tags' $(ARGS) # so many keys would take for ever
+
+# Python itself is not instrumented: the sanitizer comes in first, and sees what the module does.
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	.ci/variant asan $(SANE) -fno-wrapv -UNDEBUG
+	cd build/asan && DUMBKV_BACKEND=c PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) venv/bin/python -m pytest -q \
+		-k 'not resident' $(ARGS) # the sanitizer's own memory is not the table's
+
+tsan: ## threads on one table, from C and from Python, under ThreadSanitizer
+	@mkdir -p build
+	gcc $(WARN) -g -O1 -fsanitize=thread csrc/test_threads.c \
+		$(TABLE:%=csrc/%.c) -pthread -o build/test_threads
+	setarch -R build/test_threads
+	.ci/variant tsan -fsanitize=thread -g -UNDEBUG
+	cd build/tsan && DUMBKV_BACKEND=c \
+		TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/.ci/tsan.supp \
+		LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) setarch -R venv/bin/python -m pytest -q \
+		tests/test_threads.py tests/test_expiry.py tests/test_fork.py $(ARGS)
 
 bench: $(VENV)/bench.stamp ## all benchmarks
 	$(BIN)/pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)

@@ -175,7 +175,7 @@ void dkv_shard_prefetch_entry(const dkv_shard *s, uint64_t hash)
 
 static uint64_t entry_hash(const dkv_entry *e, const dkv_secret *secret)
 {
-    return dkv_siphash(secret, dkv_entry_key(e), e->key_len);
+    return dkv_hash(secret, dkv_entry_key(e), e->key_len);
 }
 
 /* Move every entry to an array of `cap` slots. Entries are spread over memory; asking

@@ -109,7 +109,7 @@ void dkv_reap(dkv_table *t, void (*let_go)(void *owner), size_t most)
     while (taken--) {
         dkv_entry *next = first->next;
         let_go(dkv_entry_value(first).owner);
-        uint64_t hash = dkv_siphash(&t->secret, dkv_entry_key(first), first->key_len);
+        uint64_t hash = dkv_hash(&t->secret, dkv_entry_key(first), first->key_len);
         dkv_shard *s = &t->shards[dkv_shard_index(hash)];
         dkv_lock(s);
         dkv_entry_free(s, first);
@@ -181,7 +181,7 @@ int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
     h->table = t;
     h->key = key;
     h->key_len = key_len;
-    h->hash = dkv_siphash(&t->secret, key, key_len);
+    h->hash = dkv_hash(&t->secret, key, key_len);
     h->shard = &t->shards[dkv_shard_index(h->hash)];
     dkv_lock(h->shard);
     if (dkv_closed(t)) {
@@ -376,7 +376,7 @@ int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
 {
     memset(span, 0, sizeof *span);
     for (size_t i = 0; i < n; i++) {
-        pairs[i].hash = dkv_siphash(&t->secret, pairs[i].key, pairs[i].key_len);
+        pairs[i].hash = dkv_hash(&t->secret, pairs[i].key, pairs[i].key_len);
         span->wanted[dkv_shard_index(pairs[i].hash)]++;
     }
     for (size_t i = 0; i < DKV_SHARDS; i++) {

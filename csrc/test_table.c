@@ -1,225 +1,10 @@
 /*
  * Tests of table.h from C: a random walk beside a plain array as the model, and the same
- * walk with an allocator that fails, after which the table has to be as it was.
+ * walk with an allocator that fails now and then, after which the table has to be as it was.
  *
  *     test_table [seed]
  */
-#undef NDEBUG
-#include <assert.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static long until_failure = -1; /* allocations that still succeed; -1 for all */
-static bool for_good;           /* fail from then on, not once */
-static long allocated = 0;      /* blocks not yet freed */
-
-static int fails(void)
-{
-    if (until_failure < 0)
-        return 0;
-    if (until_failure == 0) {
-        until_failure = for_good ? 0 : -1;
-        return 1;
-    }
-    until_failure--;
-    return 0;
-}
-
-static void *counted(void *block)
-{
-    allocated += block != NULL;
-    return block;
-}
-
-static void *test_malloc(size_t n)
-{
-    return fails() ? NULL : counted(malloc(n));
-}
-
-static void *test_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : counted(calloc(n, size));
-}
-
-static void *test_aligned_alloc(size_t to, size_t size)
-{
-    return fails() ? NULL : counted(aligned_alloc(to, size));
-}
-
-static void test_free(void *block)
-{
-    allocated -= block != NULL;
-    free(block);
-}
-
-#define DKV_MALLOC test_malloc
-#define DKV_CALLOC test_calloc
-#define DKV_ALIGNED_ALLOC test_aligned_alloc
-#define DKV_FREE test_free
-#define DKV_CELL_FAILS fails
-#include "slab.c"
-#include "shard.c"
-#include "table.c"
-#include "whole.c"
-#include "fork.c"
-
-enum { KEYS = 3000, STEPS = 60000 };
-
-/* What the table ought to hold: for key n a value of `len` bytes `fill`, until `deadline`. */
-typedef struct {
-    bool there;
-    size_t len;
-    uint8_t fill;
-    int64_t deadline;
-    uint64_t version;
-} Expected;
-
-/* An object that owns a value, as the caller's language would have it. */
-typedef struct {
-    uint8_t bytes[5000];
-} Owner;
-
-static long owners = 0; /* not yet let go of */
-
-static void let_go(void *owner)
-{
-    owners--;
-    free(owner);
-}
-
-/* A value of `len` bytes; a long one now and then with an owner. */
-static dkv_value make_value(size_t len, uint8_t fill, uint8_t *copy)
-{
-    if (len < DKV_OWNED_FROM || fill % 2) {
-        memset(copy, fill, len);
-        return (dkv_value){copy, len, NULL};
-    }
-    Owner *owner = malloc(sizeof *owner);
-    assert(owner);
-    owners++;
-    memset(owner->bytes, fill, len);
-    return (dkv_value){owner->bytes, len, owner};
-}
-
-static Expected model[KEYS];
-static int64_t now = 1000000;
-static uint64_t random_state;
-
-static uint64_t draw(uint64_t below)
-{
-    random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (random_state >> 33) % below;
-}
-
-static size_t key_of(char *key, uint64_t n)
-{
-    return (size_t)sprintf(key, n % 3 ? "%llu" : "a longer key that has the number %llu",
-                           (unsigned long long)n);
-}
-
-static void sound(dkv_table *t)
-{
-    char why[100];
-    int broken = dkv_check(t, why, sizeof why);
-    if (broken)
-        fprintf(stderr, "dkv_check: %s\n", why);
-    assert(!broken);
-}
-
-static void agrees(dkv_table *t, uint64_t n)
-{
-    char key[64];
-    dkv_hold h;
-    Expected *e = &model[n];
-    int found = dkv_read(t, key, key_of(key, n), &h);
-    e->there = e->there && e->deadline > now;
-    assert(found == e->there);
-    if (found) {
-        assert(h.value.len == e->len && h.version == e->version && h.deadline == e->deadline);
-        for (size_t i = 0; i < e->len; i++)
-            assert(h.value.bytes[i] == e->fill);
-    }
-    dkv_release(&h);
-}
-
-static void all_agree(dkv_table *t)
-{
-    uint64_t there = 0;
-    dkv_counts counts;
-    for (uint64_t n = 0; n < KEYS; n++) {
-        agrees(t, n);
-        there += model[n].there;
-    }
-    assert(dkv_count(t, &counts) == 0 && counts.entries == there);
-    sound(t);
-}
-
-static int step(dkv_table *t)
-{
-    static uint8_t copy[5000];
-    char key[64];
-    uint64_t n = draw(KEYS);
-    Expected *e = &model[n];
-    dkv_hold h;
-    int rc = 0;
-    int found = dkv_acquire(t, key, key_of(key, n), &h);
-    e->there = e->there && e->deadline > now;
-    assert(found == e->there);
-    switch (draw(4)) {
-    case 0:
-        if (found)
-            dkv_drop(&h);
-        e->there = false;
-        break;
-    case 1:
-        if (found) {
-            int64_t deadline = draw(2) ? now + (int64_t)draw(5000) + 1 : DKV_NEVER;
-            rc = dkv_expire(&h, deadline);
-            if (rc == 0)
-                e->deadline = deadline;
-        }
-        break;
-    default: {
-        size_t len = draw(10) ? draw(200) : draw(sizeof copy);
-        int64_t deadline = draw(3) ? DKV_NEVER : now + (int64_t)draw(5000) + 1;
-        dkv_value value = make_value(len, (uint8_t)draw(251), copy);
-        rc = dkv_put(&h, value, deadline);
-        if (rc == 0)
-            *e = (Expected){true, len, len ? h.value.bytes[0] : 0, deadline, h.version};
-        else if (value.owner)
-            let_go(value.owner);
-    }
-    }
-    dkv_release(&h);
-    dkv_reap(t, let_go, 1 + draw(3));
-    now += (int64_t)draw(3);
-    dkv_set_clock(t, now, now);
-    return rc;
-}
-
-static dkv_table *fresh_with(uint64_t limit, bool evict)
-{
-    dkv_table *t = dkv_new(limit, evict);
-    assert(t);
-    memset(model, 0, sizeof model);
-    dkv_set_clock(t, now, now);
-    return t;
-}
-
-static dkv_table *fresh(void)
-{
-    return fresh_with(0, false);
-}
-
-static void done_with(dkv_table *t)
-{
-    dkv_close(t);
-    dkv_reap(t, let_go, SIZE_MAX);
-    dkv_free(t);
-    assert(allocated == 0 && owners == 0);
-}
+#include "test_model.h"
 
 static void test_a_random_walk_agrees_with_the_model(void)
 {
@@ -238,12 +23,11 @@ static void test_a_failed_allocation_changes_nothing(bool from_then_on)
 {
     for_good = from_then_on;
     dkv_table *t = fresh();
-    long failures = 0;
+    failures = 0;
     for (int i = 0; i < STEPS; i++) {
         until_failure = draw(3) ? -1 : (long)draw(2);
         int rc = step(t);
         assert(rc == 0 || rc == DKV_ENOMEM);
-        failures += rc == DKV_ENOMEM;
         until_failure = -1;
         if (i % 5000 == 0) {
             until_failure = -1;
@@ -371,7 +155,11 @@ static void test_a_sweep_in_slices_finds_all(void)
     dkv_table *t = fresh();
     dkv_hold h;
     char key[64];
-    enum { MANY = 700000 }; /* more than a slice in each shard */
+#ifdef DKV_WEAK_HASH
+    enum { MANY = 12000 }; /* more than a slice in each shard there is */
+#else
+    enum { MANY = 700000 };
+#endif
     for (uint64_t n = 0; n < MANY; n++) {
         assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
         assert(dkv_put(&h, V, now + 1 + (int64_t)(n % 1000)) == 0);
