@@ -6,9 +6,10 @@ BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TABLE = fork shard slab table whole
+FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test weak-hash asan tsan bench bench-short interpreters no-compiler wheel sdist format clean
+.PHONY: serve test lint types c-test weak-hash asan tsan fuzz bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -56,6 +57,17 @@ tsan: ## threads on one table, from C and from Python, under ThreadSanitizer
 		TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/.ci/tsan.supp \
 		LD_PRELOAD=$$(gcc -print-file-name=libtsan.so) setarch -R venv/bin/python -m pytest -q \
 		tests/test_threads.py tests/test_expiry.py tests/test_fork.py $(ARGS)
+
+SECONDS ?= 60
+fuzz: ## libFuzzer on the table and on decimal integers; SECONDS=600 for longer
+	@mkdir -p build/fuzz/table build/fuzz/decimal
+	for what in decimal table; do \
+		clang $(FUZZ) csrc/fuzz_$$what.c -o build/fuzz_$$what && \
+		build/fuzz_$$what -max_total_time=$(SECONDS) -max_len=2000 -print_final_stats=1 \
+			-artifact_prefix=build/ build/fuzz/$$what 2>build/fuzz_$$what.log || \
+			{ tail -n 40 build/fuzz_$$what.log; exit 1; }; \
+		echo "fuzz_$$what: $$(sed -n 's/^Done \(.*\)/\1/p' build/fuzz_$$what.log), nothing found"; \
+	done
 
 bench: $(VENV)/bench.stamp ## all benchmarks
 	$(BIN)/pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)

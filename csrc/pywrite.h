@@ -1,6 +1,7 @@
 /*
  * The methods of dumbkv._native.Table that write or remove. Part of pytable.c.
  */
+#include "decimal.h"
 
 /* What `set` was asked for. */
 typedef struct {
@@ -222,25 +223,6 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
     return result;
 }
 
-/* A canonical decimal 64-bit integer: whether it is one. */
-static bool integer_from(int64_t *number, const uint8_t *digits, size_t n)
-{
-    bool negative = n && digits[0] == '-';
-    size_t i = negative;
-    uint64_t magnitude = 0;
-    if (n - i < 1 || n - i > 19 || (digits[i] == '0' && n != 1))
-        return false;
-    for (; i < n; i++) {
-        if (digits[i] < '0' || digits[i] > '9')
-            return false;
-        magnitude = magnitude * 10 + (uint64_t)(digits[i] - '0');
-    }
-    if (magnitude > (uint64_t)INT64_MAX + negative)
-        return false;
-    *number = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
-    return true;
-}
-
 enum { SUM_DONE = 0, SUM_NOT_AN_INTEGER = 1, SUM_TOO_LARGE = 2 };
 
 /* Add in place: one of the above or a code; `*bad` is what was no integer. */
@@ -248,7 +230,7 @@ static int add_to(dkv_hold *hold, int64_t by, int64_t deadline, int64_t *sum, Py
 {
     int64_t before = 0;
     char digits[24];
-    if (hold->entry && !integer_from(&before, hold->value.bytes, hold->value.len)) {
+    if (hold->entry && !dkv_decimal(hold->value.bytes, hold->value.len, &before)) {
         *bad = value_of(hold);
         return SUM_NOT_AN_INTEGER;
     }

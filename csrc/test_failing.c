@@ -73,13 +73,9 @@ static void expire(dkv_table *t, uint64_t n, int64_t deadline)
 static void drop_any(dkv_table *t)
 {
     dkv_hold h;
-    uint64_t n = 0;
     if (dkv_acquire_any(t, &h) == 0)
         return;
-    for (size_t i = 0; i < h.key_len; i++) {
-        if (h.key[i] >= '0' && h.key[i] <= '9')
-            n = n * 10 + (uint64_t)(h.key[i] - '0');
-    }
+    uint64_t n = number_of(h.key, h.key_len);
     dkv_drop(&h);
     dkv_release(&h);
     model[n].there = false;

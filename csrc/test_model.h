@@ -123,6 +123,17 @@ static inline size_t key_of(char *key, uint64_t n)
                            (unsigned long long)n);
 }
 
+/* The number of a key that key_of made. */
+static inline uint64_t number_of(const uint8_t *key, size_t key_len)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < key_len; i++) {
+        if (key[i] >= '0' && key[i] <= '9')
+            n = n * 10 + (uint64_t)(key[i] - '0');
+    }
+    return n;
+}
+
 static inline void sound(dkv_table *t)
 {
     char why[100];

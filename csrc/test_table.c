@@ -4,6 +4,7 @@
  *
  *     test_table [seed]
  */
+#include "decimal.h"
 #include "test_model.h"
 
 static void test_a_random_walk_agrees_with_the_model(void)
@@ -235,11 +236,56 @@ static void test_siphash_is_siphash_1_3(void)
     assert(dkv_siphash(&secret, bytes, 15) == UINT64_C(0xd320d86d2a519956));
 }
 
+static void test_an_integer_has_one_spelling(void)
+{
+    static const char *const others[] = {"",
+                                         "-",
+                                         "-0",
+                                         "00",
+                                         "07",
+                                         "+1",
+                                         " 1",
+                                         "1 ",
+                                         "1a",
+                                         "--1",
+                                         "0x1",
+                                         "1e3",
+                                         "1.0",
+                                         "9223372036854775808",
+                                         "/",
+                                         ":",
+                                         "-01",
+                                         "-9223372036854775809",
+                                         "-/",
+                                         "10000000000000000000",
+                                         "18446744073709551617"};
+    static const int64_t integers[] = {0,
+                                       1,
+                                       -1,
+                                       9,
+                                       10,
+                                       -10,
+                                       INT64_MAX,
+                                       INT64_MIN,
+                                       INT64_MAX - 1,
+                                       INT64_MIN + 1,
+                                       1000000000000000000};
+    int64_t number;
+    char text[32];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert(!dkv_decimal((const uint8_t *)others[i], strlen(others[i]), &number));
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
+        size_t n = (size_t)sprintf(text, "%lld", (long long)integers[i]);
+        assert(dkv_decimal((const uint8_t *)text, n, &number) && number == integers[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     random_state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
     printf("test_table: seed %llu\n", (unsigned long long)random_state);
     test_siphash_is_siphash_1_3();
+    test_an_integer_has_one_spelling();
     test_a_random_walk_agrees_with_the_model();
     test_a_failed_allocation_changes_nothing(false);
     test_a_failed_allocation_changes_nothing(true);
@@ -251,6 +297,6 @@ int main(int argc, char **argv)
     test_a_sweep_in_slices_finds_all();
     test_any_finds_every_entry();
     test_a_closed_table_answers_so();
-    puts("test_table: 12 passed, 0 failed");
+    puts("test_table: 13 passed, 0 failed");
     return 0;
 }
