@@ -8,7 +8,7 @@ has just come off a socket or a file.
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
@@ -21,9 +21,14 @@ Prepare: TypeAlias = Callable[[], Round]
 
 def fresh(keys: Sequence[bytes]) -> list[bytes]:
     """The same keys as new objects, in random order."""
-    copies = [bytes(bytearray(key)) for key in keys]
+    copies = renewed(keys)
     random.shuffle(copies)
     return copies
+
+
+def renewed(keys: Iterable[bytes]) -> list[bytes]:
+    """The same keys as new objects, in the same order."""
+    return [bytes(bytearray(key)) for key in keys]
 
 
 def ratios(
