@@ -69,7 +69,8 @@ fuzz: ## libFuzzer on the table and on decimal integers; SECONDS=600 for longer
 		echo "fuzz_$$what: $$(sed -n 's/^Done \(.*\)/\1/p' build/fuzz_$$what.log), nothing found"; \
 	done
 
-bench: $(VENV)/bench.stamp ## all benchmarks
+bench: $(VENV)/bench.stamp ## all benchmarks; rewrites benchmarks/results.json and docs/benchmarks.*
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
 
 bench-short: $(VENV)/bench.stamp ## the same in less time, as CI runs them
