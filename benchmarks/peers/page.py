@@ -10,7 +10,7 @@ PATH = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TEXT = """\
 # DumbKV beside its peers
 
-![Time, memory and pauses of DumbKV and nine others as multiples of a dict behind a lock](\
+![Time, memory and pauses of DumbKV and eight others as multiples of a dict behind a lock](\
 benchmarks.svg)
 
 Every figure is a multiple of what `dict + Lock` takes in the same run: 0.5 is half its time, half
