@@ -39,6 +39,7 @@ static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_val
     uint8_t *at = e->bytes;
     e->timed = deadline != DKV_NEVER;
     e->owned = dkv_takes_owner(value);
+    e->counted = false;
     e->key_len = (uint16_t)key_len;
     e->value_len = (uint32_t)value.len;
     if (e->timed) {

@@ -32,8 +32,9 @@ struct dkv_entry {
     };
     uint32_t value_len;
     uint16_t key_len;
-    bool timed : 1; /* a deadline stands before the key */
-    bool owned : 1; /* the value is its owner's */
+    bool timed : 1;   /* a deadline stands before the key */
+    bool owned : 1;   /* the value is its owner's */
+    bool counted : 1; /* by a sum over many keys that is under way */
     uint8_t bytes[];
 };
 

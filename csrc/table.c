@@ -424,25 +424,52 @@ int dkv_find(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i, bool read,
     return read ? reading(h, found) : found;
 }
 
-/* What all pairs add. A key that comes twice is counted twice, and one that may be evicted
-   before its turn as if it were absent: the sum errs on the side of the limit. */
-static int64_t need_of_all(dkv_table *t, const dkv_pair *pairs, size_t n, const dkv_span *span,
-                           int64_t deadline)
+/* The bytes of the entries that the pairs will replace, each once; of what each shard has to
+   make room for, `extra`, their keys are taken off. */
+static int64_t replaced(dkv_table *t, dkv_pair *pairs, size_t n, size_t extra[DKV_SHARDS])
 {
-    int64_t need = 0;
+    int64_t bytes = 0;
     dkv_hold h;
     for (size_t i = 0; i < n; i++) {
-        need += (int64_t)dkv_entry_cost(pairs[i].key_len, pairs[i].value, deadline);
-        if (!t->evict && dkv_find(t, pairs, n, i, false, &h))
-            need -= (int64_t)dkv_entry_cost(h.key_len, h.value, h.deadline);
+        pairs[i].entry = NULL;
+        if (!dkv_find(t, pairs, n, i, false, &h))
+            continue;
+        extra[dkv_shard_index(pairs[i].hash)]--;
+        if (h.entry->counted) /* the same key came before */
+            continue;
+        bytes += (int64_t)dkv_entry_cost(h.key_len, h.value, h.deadline);
+        h.entry->counted = true;
+        pairs[i].entry = h.entry;
     }
+    for (size_t i = 0; i < n; i++) {
+        if (pairs[i].entry)
+            pairs[i].entry->counted = false;
+    }
+    return bytes;
+}
+
+static bool have_room(const dkv_table *t, const size_t extra[DKV_SHARDS])
+{
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        if (t->shards[i].used + extra[i] > t->shards[i].limit)
+            return false;
+    }
+    return true;
+}
+
+/* What the pairs take, and the slots for them. A new key that comes twice counts twice. */
+static int64_t taken(const dkv_table *t, const dkv_pair *pairs, size_t n,
+                     const size_t extra[DKV_SHARDS], int64_t deadline)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += (int64_t)dkv_entry_cost(pairs[i].key_len, pairs[i].value, deadline);
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         const dkv_shard *s = &t->shards[i];
-        size_t extra = span->wanted[i];
-        if (extra)
-            need += (int64_t)dkv_shard_growth(s, extra, dkv_least(t, s), cleans(t));
+        if (extra[i])
+            bytes += (int64_t)dkv_shard_growth(s, extra[i], dkv_least(t, s), cleans(t));
     }
-    return need;
+    return bytes;
 }
 
 static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
@@ -464,20 +491,24 @@ static int make_entries(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadlin
     return 0;
 }
 
-/* Everything that can fail, before anything changes. */
+/* Everything that can fail, before anything changes. A table that evicts may drop a key
+   before its turn, so there none counts as replaced. */
 static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span, int64_t deadline)
 {
+    size_t extra[DKV_SHARDS];
+    int64_t less = 0;
+    memcpy(extra, span->wanted, sizeof extra);
+    if (!t->evict && (t->limit || !have_room(t, extra)))
+        less = replaced(t, pairs, n, extra);
     if (t->limit && n) {
-        dkv_shard *account = shard_of(t, &pairs[0]);
-        int64_t need = need_of_all(t, pairs, n, span, deadline);
-        int rc = charge(t, account, (Ours){NULL, span}, NULL, need);
+        int64_t need = taken(t, pairs, n, extra, deadline) - less;
+        int rc = charge(t, shard_of(t, &pairs[0]), (Ours){NULL, span}, NULL, need);
         if (rc < 0)
             return rc;
     }
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         dkv_shard *s = &t->shards[i];
-        size_t extra = span->wanted[i];
-        if (extra && dkv_shard_reserve(s, extra, dkv_least(t, s), cleans(t), &t->secret) < 0)
+        if (extra[i] && dkv_shard_reserve(s, extra[i], dkv_least(t, s), cleans(t), &t->secret) < 0)
             return DKV_ENOMEM;
     }
     return make_entries(t, pairs, n, deadline);

@@ -127,7 +127,7 @@ static void test_put_many_keeps_the_limit(bool evict)
     static char keys[MANY][64];
     static dkv_pair pairs[MANY];
     static uint8_t value[900];
-    dkv_table *t = fresh_with(300000, evict);
+    dkv_table *t = fresh_with(400000, evict); /* more than one call can need */
     long refused = 0;
     for (int round = 0; round < 300; round++) {
         size_t n = 1 + draw(MANY);

@@ -281,12 +281,12 @@ class Table:
             deadline = self._deadline(span, epoch)
             need = sum(_cost(key, value) for key, value in pairs)
             if not self._evict:
-                cells = ((key, self._live(key)) for key, _ in pairs)
+                cells = ((key, self._live(key)) for key in {key for key, _ in pairs})
                 need -= sum(_cost(key, cell.value) for key, cell in cells if cell is not None)
             self._make_room(need)
             for key, value in pairs:
                 self._live(key)
-                self._put(key, value, deadline)
+                self._put(key, value, deadline, room_made=True)
 
     def incr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
         """Add `by` to the decimal integer at `key` and return the sum.
@@ -516,16 +516,16 @@ class Table:
             self._uses[key] = min(_USES, self._uses.get(key, 0) + 1)
         return cell
 
-    def _put(self, key: bytes, value: bytes, deadline: int) -> int:
+    def _put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
         version = max(self._version + 1, self._wall())
-        self._store(key, _Cell(value, version, deadline))
+        self._store(key, _Cell(value, version, deadline), room_made)
         self._version = version
         self._counts["sets"] += 1
         return self._version
 
-    def _store(self, key: bytes, cell: _Cell) -> None:
+    def _store(self, key: bytes, cell: _Cell, room_made: bool = False) -> None:
         old = self._cells.get(key)
-        if self._limit:
+        if self._limit and not room_made:
             self._make_room(_cost(key, cell.value) - (_cost(key, old.value) if old else 0), key)
         self._cells[key] = cell
         self._data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
