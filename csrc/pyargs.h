@@ -82,8 +82,12 @@ static void text_clear(Text *text)
 static dkv_value lend(const Text *text)
 {
     dkv_value value = {(const uint8_t *)text->bytes, (size_t)text->len, text->owner};
-    if (dkv_takes_owner(value))
+    if (dkv_takes_owner(value)) {
         Py_INCREF(text->owner);
+    } else { /* what will be copied comes in while the key is looked up */
+        for (Py_ssize_t at = 0; at < text->len && at < 512; at += 64)
+            __builtin_prefetch(text->bytes + at);
+    }
     return value;
 }
 
