@@ -1,6 +1,7 @@
 """The C table beside `dict + Lock`: the targets, and no fall behind the figures last committed.
 
-The committed figures have to meet every target; no clock is read for that. What is measured here
+The committed figures have to meet every target, which `make bench` asks of the record it
+has just written; no clock is read for that. What is measured here
 may be off on a busy machine, so it has room: half as much again as the committed ratio, and never
 more than a fifth over the target. Noise passes and a real loss stays, so only the best of three
 tries counts.

@@ -21,10 +21,12 @@ static void take_locks(void)
         dkv_lock_word(&t->pool.locked);
         dkv_lock_word(&t->dead_locked);
     }
+    dkv_regions_lock();
 }
 
 static void give_locks(void)
 {
+    dkv_regions_unlock();
     for (dkv_table *t = tables; t; t = t->next) {
         dkv_unlock_word(&t->dead_locked);
         dkv_unlock_word(&t->pool.locked);

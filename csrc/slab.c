@@ -119,21 +119,72 @@ static void link_last(dkv_pool *pool, dkv_region *r)
     r->next = NULL;
 }
 
+/* A few of the largest regions are kept for the next table, whichever it is: memory that
+   was written to before is there at once, and new memory takes as long as the write. */
+static void *kept[DKV_KEPT + 1];
+static size_t kept_count;
+static atomic_uint kept_locked;
+
+void dkv_regions_lock(void)
+{
+    dkv_lock_word(&kept_locked);
+}
+
+void dkv_regions_unlock(void)
+{
+    dkv_unlock_word(&kept_locked);
+}
+
+static void *kept_base(void)
+{
+    dkv_regions_lock();
+    void *base = kept_count ? kept[--kept_count] : NULL;
+    dkv_regions_unlock();
+    return base;
+}
+
+static bool keep_base(void *base)
+{
+    dkv_regions_lock();
+    bool room = kept_count + 1 <= DKV_KEPT;
+    if (room)
+        kept[kept_count++] = base;
+    dkv_regions_unlock();
+    return room;
+}
+
+static char *base_new(size_t size)
+{
+    char *base = size == LARGEST_REGION * DKV_PAGE ? kept_base() : NULL;
+    if (base)
+        return base;
+    base = DKV_ALIGNED_ALLOC(size, size);
+#ifdef MADV_POPULATE_WRITE
+    /* All pages in one call and not a fault for each. Huge pages would do the same, but are
+       made by the kernel with pauses of milliseconds. */
+    if (base)
+        (void)madvise(base, size, MADV_POPULATE_WRITE);
+#endif
+    return base;
+}
+
+static void region_free(dkv_region *r)
+{
+    if (r->pages != LARGEST_REGION || !keep_base(r->base))
+        DKV_FREE(r->base);
+    DKV_FREE(r);
+}
+
 static dkv_region *region_new(dkv_pool *pool)
 {
     size_t pages = pool->next_pages ? pool->next_pages : FIRST_REGION;
     size_t size = pages * DKV_PAGE;
     dkv_region *r = DKV_CALLOC(1, sizeof *r);
-    char *base = r ? DKV_ALIGNED_ALLOC(size, size) : NULL;
+    char *base = r ? base_new(size) : NULL;
     if (!base) {
         DKV_FREE(r);
         return NULL;
     }
-#ifdef MADV_POPULATE_WRITE
-    /* All pages in one call and not a fault for each: a fifth of the time of a new entry.
-       Huge pages would do the same, but are made by the kernel with pauses of milliseconds. */
-    (void)madvise(base, size, MADV_POPULATE_WRITE);
-#endif
     r->base = base;
     r->pages = pages;
     pool->next_pages = pages < LARGEST_REGION ? pages * 2 : pages;
@@ -178,8 +229,7 @@ static void page_back(dkv_pool *pool, dkv_page *page)
         link_region(pool, r);
         return;
     }
-    DKV_FREE(r->base);
-    DKV_FREE(r);
+    region_free(r);
 }
 
 /* Pages */

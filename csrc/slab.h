@@ -31,6 +31,11 @@
 #define DKV_CELL_FAILS() false
 #endif
 
+/* How many regions of 2 MiB that no table needs are kept for the next one. */
+#ifndef DKV_KEPT
+#define DKV_KEPT 16
+#endif
+
 enum { DKV_PAGE = 4096, DKV_CLASSES = 37, DKV_LARGEST_CELL = 1344 };
 
 typedef struct dkv_page dkv_page;
@@ -65,6 +70,10 @@ void dkv_cell_free(dkv_slab *slab, dkv_pool *pool, void *cell, size_t size);
 
 /* Empty one page into others of its class, if there is one worth it. */
 void dkv_slab_compact(dkv_slab *slab, dkv_pool *pool, dkv_moved *moved, void *arg);
+
+/* For a fork: the lock on the regions that no table needs. */
+void dkv_regions_lock(void);
+void dkv_regions_unlock(void);
 
 /* Give back the pages a slab keeps for its next cells. */
 void dkv_slab_trim(dkv_slab *slab, dkv_pool *pool);

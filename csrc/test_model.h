@@ -63,6 +63,7 @@ static void test_free(void *block)
 #define DKV_ALIGNED_ALLOC test_aligned_alloc
 #define DKV_FREE test_free
 #define DKV_CELL_FAILS fails
+#define DKV_KEPT 0
 #include "slab.c"
 #include "shard.c"
 #include "table.c"
