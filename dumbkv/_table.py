@@ -56,11 +56,8 @@ _MISSING: Any = object()
 _USES = 3
 # What holds an entry: headers of key, value, cell and version, and its share of the dict.
 _OVERHEAD = 320
+_ORDER = 200  # and its links in the order of eviction
 _EMPTY = 4096
-
-
-def _cost(key: bytes, value: bytes) -> int:
-    return len(key) + len(value) + _OVERHEAD
 
 
 class _Cell(NamedTuple):
@@ -84,6 +81,7 @@ class Table:
         "_limit",
         "_lock",
         "_next_deadline",
+        "_overhead",
         "_uses",
         "_version",
         "max_key",
@@ -109,6 +107,7 @@ class Table:
         )
         self._lock = RLock()
         self._limit, self._evict = room_from(max_bytes, eviction)
+        self._overhead = _OVERHEAD + (_ORDER if self._evict else 0)
         # An ordered dict takes its oldest key out in O(1), which a dict does not.
         self._cells: dict[bytes, _Cell] = OrderedDict() if self._evict else {}
         self._uses: dict[bytes, int] = {}
@@ -279,10 +278,10 @@ class Table:
         with self._lock:
             self._open()
             deadline = self._deadline(span, epoch)
-            need = sum(_cost(key, value) for key, value in pairs)
+            need = sum(self._cost(key, value) for key, value in pairs)
             if not self._evict:
                 cells = ((key, self._live(key)) for key in {key for key, _ in pairs})
-                need -= sum(_cost(key, cell.value) for key, cell in cells if cell is not None)
+                need -= sum(self._cost(key, cell.value) for key, cell in cells if cell is not None)
             self._make_room(need)
             for key, value in pairs:
                 self._live(key)
@@ -526,7 +525,9 @@ class Table:
     def _store(self, key: bytes, cell: _Cell, room_made: bool = False) -> None:
         old = self._cells.get(key)
         if self._limit and not room_made:
-            self._make_room(_cost(key, cell.value) - (_cost(key, old.value) if old else 0), key)
+            self._make_room(
+                self._cost(key, cell.value) - (self._cost(key, old.value) if old else 0), key
+            )
         self._cells[key] = cell
         self._data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
         if cell.deadline != NEVER:
@@ -542,7 +543,10 @@ class Table:
         self._counts[why] += 1
 
     def _memory(self) -> int:
-        return _EMPTY + self._data_bytes + _OVERHEAD * len(self._cells)
+        return _EMPTY + self._data_bytes + self._overhead * len(self._cells)
+
+    def _cost(self, key: bytes, value: bytes) -> int:
+        return len(key) + len(value) + self._overhead
 
     def _make_room(self, need: int, keep: bytes | None = None) -> None:
         """Evict until `need` bytes more are within the limit, or raise StoreFullError."""
