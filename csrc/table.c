@@ -451,7 +451,7 @@ static int64_t replaced(dkv_table *t, dkv_pair *pairs, size_t n, size_t extra[DK
 static bool have_room(const dkv_table *t, const size_t extra[DKV_SHARDS])
 {
     for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (t->shards[i].used + extra[i] > t->shards[i].limit)
+        if (extra[i] && t->shards[i].used + extra[i] > t->shards[i].limit) /* only ours */
             return false;
     }
     return true;
