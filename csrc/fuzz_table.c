@@ -60,7 +60,7 @@ static void op_put(dkv_table *t, Input *in)
     } else if (dkv_takes_owner(value)) {
         let_go(value.owner);
     }
-    dkv_release(&h);
+    release(&h);
 }
 
 static void op_expire(dkv_table *t, Input *in)
@@ -75,7 +75,7 @@ static void op_expire(dkv_table *t, Input *in)
         if (rc == 0)
             model[n].deadline = until;
     }
-    dkv_release(&h);
+    release(&h);
 }
 
 static void op_drop(dkv_table *t, Input *in)
@@ -85,7 +85,7 @@ static void op_drop(dkv_table *t, Input *in)
     uint64_t n = byte(in) % USED;
     if (dkv_acquire(t, key, key_of(key, n), &h))
         dkv_drop(&h);
-    dkv_release(&h);
+    release(&h);
     model[n].there = false;
 }
 
@@ -95,7 +95,7 @@ static void op_drop_any(dkv_table *t)
     if (dkv_acquire_any(t, &h)) {
         model[number_of(h.key, h.key_len)].there = false;
         dkv_drop(&h);
-        dkv_release(&h);
+        release(&h);
     }
 }
 
@@ -134,8 +134,11 @@ static void op_many(dkv_table *t, Input *in, bool put)
             continue;
         }
         assert(found == (e->there && e->deadline > now) || t->evict);
-        if (found)
+        if (found) {
             dkv_drop(&h);
+            if (h.gone.owner)
+                let_go(h.gone.owner);
+        }
         e->there = false;
     }
     dkv_end(t, &span);

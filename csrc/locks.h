@@ -42,6 +42,9 @@ struct dkv_table {
     atomic_int_least64_t monotonic, wall;
 };
 
+/* A version larger than all before it. */
+uint64_t dkv_next_version(dkv_table *t);
+
 /* Put a table on the list of those whose locks a fork takes, and take it off. */
 void dkv_fork_keep(dkv_table *t);
 void dkv_fork_forget(dkv_table *t);

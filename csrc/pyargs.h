@@ -8,11 +8,15 @@
 #define EPOCH_CEILING 1e11
 #define LEAST_MAX_BYTES 65536
 
+enum { LATER = 8 };
+
 typedef struct {
     PyObject_HEAD dkv_table *table;
     Py_ssize_t max_key;
     Py_ssize_t max_value;
     int64_t default_span; /* microseconds, DKV_NEVER for none */
+    size_t turn;          /* in `later` */
+    void *later[LATER];   /* values that are gone */
 } TableObject;
 
 /* Python objects this file needs; there is one module in a process. */

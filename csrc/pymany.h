@@ -230,10 +230,13 @@ static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
             dkv_hold hold;
             if (dkv_find(table->table, many.pairs, n, i, false, &hold)) {
                 dkv_drop(&hold);
+                many.pairs[i].value.owner = hold.gone.owner;
                 removed++;
             }
         }
         dkv_end(table->table, &span);
+        for (size_t i = 0; i < n; i++)
+            Py_XDECREF((PyObject *)many.pairs[i].value.owner);
     }
     many_clear(&many);
     finish(table, DKV_NEVER);

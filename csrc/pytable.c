@@ -73,6 +73,7 @@ static PyObject *Table_wake(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
 /* Let go of some values that calls without the GIL removed: whether there are more. */
 static PyObject *Table_reap(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
+    let_go_now((TableObject *)self);
     finish((TableObject *)self, DKV_NEVER);
     return PyBool_FromLong(dkv_has_dead(((TableObject *)self)->table));
 }
@@ -163,6 +164,7 @@ static void Table_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     dkv_table *table = ((TableObject *)self)->table;
+    let_go_now((TableObject *)self);
     if (table) {
         dkv_close(table);
         dkv_reap(table, let_go, SIZE_MAX);

@@ -77,10 +77,13 @@ void dkv_entry_free(dkv_shard *s, dkv_entry *e)
     dkv_cell_free(&s->slab, s->pool, e, size_of(e));
 }
 
-/* An entry is not needed any more: free it, or leave its owner to be let go of. */
-static void discard(dkv_shard *s, dkv_entry *e)
+/* An entry is not needed any more: free it and give its owner to the caller, who may have
+   room for one; or leave it with its owner to be let go of. */
+static void discard(dkv_shard *s, dkv_entry *e, dkv_value *gone)
 {
-    if (!e->owned) {
+    if (!e->owned || (gone && !gone->owner)) {
+        if (e->owned)
+            *gone = dkv_entry_value(e);
         dkv_entry_free(s, e);
         return;
     }
@@ -290,7 +293,7 @@ static void note_deadline(dkv_shard *s, int64_t deadline)
         s->sweep_deadline = deadline;
 }
 
-void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash)
+void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, dkv_value *gone)
 {
     uint64_t *slot = &s->slots[place.slot];
     uint64_t uses = 0;
@@ -300,7 +303,7 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash)
         uses = *slot & USE_BITS;
         s->data_bytes -= data_of(place.entry);
         s->memory -= cost_of(place.entry);
-        discard(s, place.entry);
+        discard(s, place.entry, gone);
     } else {
         s->live++;
         s->used += *slot == EMPTY;
@@ -311,26 +314,32 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash)
     note_deadline(s, dkv_entry_deadline(e));
 }
 
-bool dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
-                      int64_t deadline)
+bool dkv_entry_fits(const dkv_entry *e, dkv_value value, int64_t deadline)
 {
     size_t new = entry_size(e->key_len, value, deadline);
-    if (e->owned || dkv_takes_owner(value) ||
-        dkv_cell_capacity(size_of(e)) != dkv_cell_capacity(new))
-        return false;
-    s->data_bytes += value.len - e->value_len;
-    entry_fill(e, key, e->key_len, value, deadline);
-    note_deadline(s, deadline);
-    return true;
+    return e->owned == dkv_takes_owner(value) &&
+           dkv_cell_capacity(size_of(e)) == dkv_cell_capacity(new);
 }
 
-void dkv_shard_drop(dkv_shard *s, size_t slot)
+dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
+                           int64_t deadline)
+{
+    dkv_value gone = dkv_entry_value(e);
+    s->data_bytes += value.len - e->value_len;
+    if (gone.owner) /* what is copied takes as much as before */
+        s->memory += dkv_entry_cost(e->key_len, value, deadline) - cost_of(e);
+    entry_fill(e, key, e->key_len, value, deadline);
+    note_deadline(s, deadline);
+    return gone;
+}
+
+void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_value *gone)
 {
     dkv_entry *e = entry_in(s->slots[slot]);
     s->data_bytes -= data_of(e);
     s->memory -= cost_of(e);
     s->live--;
-    discard(s, e);
+    discard(s, e, gone);
     s->slots[slot] = TOMBSTONE;
     if (s->slots[after(slot, s->cap)] != EMPTY)
         return;
@@ -340,15 +349,6 @@ void dkv_shard_drop(dkv_shard *s, size_t slot)
         s->used--;
         slot = slot ? slot - 1 : s->cap - 1;
     }
-}
-
-void dkv_shard_disown(dkv_shard *s)
-{
-    dkv_entry *e = s->dead.head;
-    s->dead.head = e->next;
-    if (!s->dead.head)
-        s->dead.tail = NULL;
-    dkv_entry_free(s, e);
 }
 
 void dkv_shard_use(dkv_shard *s, size_t slot)
@@ -369,7 +369,7 @@ bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
             --*slot;
             continue;
         }
-        dkv_shard_drop(s, s->hand);
+        dkv_shard_drop(s, s->hand, NULL);
         s->evicted++;
         return true;
     }
@@ -399,7 +399,7 @@ uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more)
     for (size_t i = dkv_shard_next(s, s->sweep_at); i < end; i = dkv_shard_next(s, i + 1)) {
         int64_t deadline = dkv_entry_deadline(entry_in(s->slots[i]));
         if (deadline <= now)
-            dkv_shard_drop(s, i);
+            dkv_shard_drop(s, i, NULL);
         else if (deadline < s->sweep_deadline)
             s->sweep_deadline = deadline;
     }
@@ -426,7 +426,7 @@ bool dkv_shard_discard_slice(dkv_shard *s, uint64_t *slots, size_t cap, size_t *
     size_t end = cap - *at > DKV_SLICE ? *at + DKV_SLICE : cap;
     for (; *at < end; ++*at) {
         if (is_entry(slots[*at]))
-            discard(s, entry_in(slots[*at]));
+            discard(s, entry_in(slots[*at]), NULL);
     }
     return *at < cap;
 }

@@ -120,18 +120,17 @@ int dkv_shard_reserve(dkv_shard *s, size_t extra, uint32_t least, bool clean,
                       const dkv_secret *secret);
 
 /* Put an entry where `place` says its key is or would go, instead of the one before.
-   There has to be room for it. */
-void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash);
+   There has to be room for it. A value with an owner that goes with the one before is put in
+   `*gone` when that has none, and in the list of the dead otherwise or without `gone`. */
+void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, dkv_value *gone);
 
-/* Write another value over an entry when its allocation fits it: whether it did. */
-bool dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
-                      int64_t deadline);
+/* Whether another value can be written over an entry, and doing it: the value it had. */
+bool dkv_entry_fits(const dkv_entry *e, dkv_value value, int64_t deadline);
+dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
+                           int64_t deadline);
 
-/* Take the entry of a slot out. */
-void dkv_shard_drop(dkv_shard *s, size_t slot);
-
-/* The owner of the entry discarded last has gone to another entry: free the entry alone. */
-void dkv_shard_disown(dkv_shard *s);
+/* Take the entry of a slot out, its owner as with dkv_shard_put. */
+void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_value *gone);
 
 /* Count a read of the entry in a slot. */
 void dkv_shard_use(dkv_shard *s, size_t slot);

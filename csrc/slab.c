@@ -80,11 +80,29 @@ size_t dkv_cell_capacity(size_t size)
     return size <= DKV_LARGEST_CELL ? cell_of(class_of(size)) : dkv_block_cost(size) - 8;
 }
 
+#define COST(cell) (DKV_PAGE / ((DKV_PAGE - HEADER) / (cell)))
+#define COSTS(cell)                                                                                \
+    COST(cell), COST((cell) + STEP), COST((cell) + 2 * STEP), COST((cell) + 3 * STEP)
+
+static const uint16_t COST_OF[DKV_CLASSES] = {
+    COSTS(16),
+    COSTS(80),
+    COSTS(144),
+    COSTS(208),
+    COSTS(272),
+    COSTS(336),
+    COSTS(400),
+    COSTS(464),
+    COST(576),
+    COST(672),
+    COST(800),
+    COST(1008),
+    COST(DKV_LARGEST_CELL),
+};
+
 uint64_t dkv_cell_cost(size_t size)
 {
-    if (size > DKV_LARGEST_CELL)
-        return dkv_block_cost(size);
-    return DKV_PAGE / ((DKV_PAGE - HEADER) / cell_of(class_of(size)));
+    return size > DKV_LARGEST_CELL ? dkv_block_cost(size) : COST_OF[class_of(size)];
 }
 
 /* Regions */

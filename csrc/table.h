@@ -25,9 +25,10 @@
  * answer is DKV_EBUSY, and only to release the key and begin again will do.
  *
  * Owners. A long value need not be copied: the table keeps a reference to the caller's
- * own immutable object instead. A write that succeeds takes the reference over. Entries
- * that go away with such a value wait in a list for dkv_reap, because letting go of an
- * object may need what no function here has (the GIL).
+ * own immutable object instead. A write that succeeds takes the reference over. Letting go
+ * of an object may need what no function here has (the GIL): a hold gives the caller the
+ * owner that its write took out, and other entries that go away with such a value wait in a
+ * list for dkv_reap.
  *
  * Forks. A child has a whole table of its own: fork() waits for every lock of every
  * table, and both sides get them back.
@@ -133,6 +134,7 @@ typedef struct {
     uint64_t version; /* 0 when the key is absent */
     int64_t deadline;
     uint64_t hash;
+    dkv_value gone; /* what dkv_put or dkv_drop took out: its owner is the caller's to let go of */
     dkv_entry *entry;
     size_t slot;
 } dkv_hold;

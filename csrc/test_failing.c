@@ -52,7 +52,7 @@ static void write_one(dkv_table *t, uint64_t n, size_t len, int64_t deadline)
         model[n] = (Expected){true, len, (uint8_t)(n + len), deadline, h.version};
     else if (dkv_takes_owner(value))
         let_go(value.owner);
-    dkv_release(&h);
+    release(&h);
     looks_right(t, n, rc);
 }
 
@@ -66,7 +66,7 @@ static void expire(dkv_table *t, uint64_t n, int64_t deadline)
         if (rc == 0)
             model[n].deadline = deadline;
     }
-    dkv_release(&h);
+    release(&h);
     looks_right(t, n, rc);
 }
 
@@ -77,7 +77,7 @@ static void drop_any(dkv_table *t)
         return;
     uint64_t n = number_of(h.key, h.key_len);
     dkv_drop(&h);
-    dkv_release(&h);
+    release(&h);
     model[n].there = false;
     looks_right(t, n, 0);
 }
@@ -104,7 +104,7 @@ static void write_many(dkv_table *t, size_t first, int64_t deadline)
         }
         assert(dkv_acquire(t, text[i], pairs[i].key_len, &h) == 1);
         model[n] = (Expected){true, i % 4 ? 50 : LONG, (uint8_t)(2 * i), deadline, h.version};
-        dkv_release(&h);
+        release(&h);
     }
     looks_right(t, keys[first], rc);
 }

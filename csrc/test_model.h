@@ -67,6 +67,9 @@ static void test_free(void *block)
 #include "slab.c"
 #include "shard.c"
 #include "table.c"
+#include "room.c"
+#include "one.c"
+#include "many.c"
 #include "whole.c"
 #include "fork.c"
 
@@ -106,6 +109,14 @@ static inline dkv_value make_value(size_t len, uint8_t fill, uint8_t *copy)
     owners++;
     memset(owner->bytes, fill, len);
     return (dkv_value){owner->bytes, len, owner};
+}
+
+/* Release a hold, and let go of what it gave back. */
+static inline void release(dkv_hold *h)
+{
+    dkv_release(h);
+    if (h->gone.owner)
+        let_go(h->gone.owner);
 }
 
 static Expected model[KEYS];
@@ -158,7 +169,7 @@ static inline void agrees(dkv_table *t, uint64_t n)
         for (size_t i = 0; i < e->len; i++)
             assert(h.value.bytes[i] == e->fill);
     }
-    dkv_release(&h);
+    release(&h);
 }
 
 static inline void all_agree(dkv_table *t)
@@ -209,7 +220,7 @@ static inline int step(dkv_table *t)
             let_go(value.owner);
     }
     }
-    dkv_release(&h);
+    release(&h);
     dkv_reap(t, let_go, 1 + draw(3));
     now += (int64_t)draw(3);
     dkv_set_clock(t, now, now);

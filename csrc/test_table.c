@@ -112,7 +112,7 @@ static void test_eviction_makes_room_for_every_write(void)
         uint64_t version = h.version;
         dkv_value value = make_value(len, (uint8_t)n, copy);
         assert(found >= 0 && dkv_put(&h, value, DKV_NEVER) == 0 && h.version > version);
-        dkv_release(&h);
+        release(&h);
         dkv_reap(t, let_go, 8);
         used_by(t);
     }
@@ -164,7 +164,7 @@ static void test_a_sweep_in_slices_finds_all(void)
     for (uint64_t n = 0; n < MANY; n++) {
         assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
         assert(dkv_put(&h, V, now + 1 + (int64_t)(n % 1000)) == 0);
-        dkv_release(&h);
+        release(&h);
     }
     assert(dkv_next_expiry(t) == 1);
     now += 500;
@@ -189,12 +189,12 @@ static void test_any_finds_every_entry(void)
     for (uint64_t n = 0; n < KEYS; n++) {
         assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
         assert(dkv_put(&h, V, DKV_NEVER) == 0);
-        dkv_release(&h);
+        release(&h);
     }
     for (uint64_t n = 0; n < KEYS; n++) {
         assert(dkv_acquire_any(t, &h) == 1);
         dkv_drop(&h);
-        dkv_release(&h);
+        release(&h);
     }
     assert(dkv_acquire_any(t, &h) == 0);
     sound(t);
@@ -208,7 +208,7 @@ static void test_a_closed_table_answers_so(void)
     dkv_counts counts;
     assert(dkv_acquire(t, "a", 1, &h) == 0);
     assert(dkv_put(&h, V, DKV_NEVER) == 0);
-    dkv_release(&h);
+    release(&h);
     dkv_close(t);
     dkv_close(t);
     assert(dkv_closed(t));

@@ -87,6 +87,13 @@ static dkv_value make_value(size_t len, uint8_t fill, uint8_t *copy)
     return (dkv_value){owner ? owner : copy, len, owner};
 }
 
+static void release(dkv_hold *h)
+{
+    dkv_release(h);
+    if (h->gone.owner)
+        let_go(h->gone.owner);
+}
+
 static void whole(dkv_value value)
 {
     for (size_t i = 1; i < value.len; i++)
@@ -141,7 +148,7 @@ static int one_key(Thread *thread, uint8_t *copy)
     } else if (what == 4 && found) {
         dkv_drop(&h);
     }
-    dkv_release(&h);
+    release(&h);
     if (rc < 0 && dkv_takes_owner(value))
         let_go(value.owner);
     assert(rc == 0 || ((rc == DKV_EFULL || rc == DKV_EBUSY) && dkv_limit(t)));
@@ -172,8 +179,11 @@ static int many_keys(Thread *thread, uint8_t *copy)
         dkv_hold h;
         if (dkv_find(t, pairs, MANY, i, true, &h)) {
             whole(h.value);
-            if (draw(thread, 4) == 0)
+            if (draw(thread, 4) == 0) {
                 dkv_drop(&h);
+                if (h.gone.owner)
+                    let_go(h.gone.owner);
+            }
         }
     }
     dkv_end(t, &span);
@@ -191,7 +201,7 @@ static void *mixed(void *arg)
         rc = i % 64 ? one_key(&thread, copy) : many_keys(&thread, copy);
         if (i % 100 == 99 && dkv_acquire_any(t, &h) > 0) {
             dkv_drop(&h);
-            dkv_release(&h);
+            release(&h);
         }
         if (i % 8 == 0 && dkv_has_dead(t))
             dkv_reap(t, let_go, 5);
@@ -272,7 +282,7 @@ static void *adds_one(void *arg)
         uint64_t version = h.version;
         assert(dkv_put(&h, (dkv_value){(uint8_t *)&sum, sizeof sum, NULL}, DKV_NEVER) == 0);
         assert(h.version > version);
-        dkv_release(&h);
+        release(&h);
     }
     atomic_fetch_sub(&thread.run->working, 1);
     return NULL;
@@ -288,7 +298,7 @@ static void test_no_sum_is_lost(void)
     together(t, THREADS, adds_one, others);
     assert(dkv_read(t, "sum", 3, &h) == 1);
     memcpy(&sum, h.value.bytes, sizeof sum);
-    dkv_release(&h);
+    release(&h);
     assert(sum == (uint64_t)THREADS * (uint64_t)rounds);
     done_with(t);
 }
@@ -370,7 +380,7 @@ static void *writes_what_fits(void *arg)
             dkv_drop(&h);
             assert(dkv_put(&h, (dkv_value){copy, 900, NULL}, DKV_NEVER) == 0);
             dkv_drop(&h);
-            dkv_release(&h);
+            release(&h);
         }
     }
     atomic_fetch_sub(&thread.run->working, 1);
@@ -385,11 +395,11 @@ static void *writes_too_much(void *arg)
     dkv_hold h;
     assert(dkv_acquire(t, "stays", 5, &h) == 0);
     assert(dkv_put(&h, (dkv_value){value, 50000, NULL}, DKV_NEVER) == 0);
-    dkv_release(&h);
+    release(&h);
     while (atomic_load(&thread.run->working)) {
         assert(dkv_acquire(t, "stays", 5, &h) == 1);
         assert(dkv_put(&h, (dkv_value){value, sizeof value + 40000, NULL}, 5) == DKV_EFULL);
-        dkv_release(&h);
+        release(&h);
     }
     return NULL;
 }
@@ -421,7 +431,7 @@ static void large_at(Thread *thread, uint64_t n, const uint8_t *value, size_t le
         dkv_hold h;
         assert(dkv_acquire(thread->run->table, key, key_len, &h) >= 0);
         rc = dkv_put(&h, (dkv_value){value, len, NULL}, DKV_NEVER);
-        dkv_release(&h);
+        release(&h);
     } while (rc == DKV_EBUSY);
     assert(rc == 0);
 }

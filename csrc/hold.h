@@ -1,0 +1,49 @@
+/*
+ * Holds on keys, as one key and many have them. Internal to the table.
+ */
+#ifndef DKV_HOLD_H
+#define DKV_HOLD_H
+
+#include "locks.h"
+
+static inline void dkv_show(dkv_hold *h, dkv_place place)
+{
+    dkv_entry *e = place.entry;
+    h->entry = e;
+    h->slot = place.slot;
+    h->value = e ? dkv_entry_value(e) : (dkv_value){NULL, 0, NULL};
+    h->version = e ? e->version : 0;
+    h->deadline = e ? dkv_entry_deadline(e) : DKV_NEVER;
+}
+
+static inline void dkv_remove(dkv_hold *h, dkv_value *gone)
+{
+    dkv_shard_drop(h->shard, h->slot, gone);
+    dkv_show(h, (dkv_place){NULL, SIZE_MAX});
+}
+
+/* The key's hold, its shard locked; an entry that has expired is dropped. */
+static inline int dkv_seek(dkv_hold *h)
+{
+    h->gone.owner = NULL;
+    dkv_show(h, dkv_shard_find(h->shard, h->hash, h->key, h->key_len));
+    if (h->deadline != DKV_NEVER && h->deadline <= dkv_now(h->table)) {
+        h->shard->expired++;
+        dkv_remove(h, NULL);
+    }
+    return h->entry != NULL;
+}
+
+static inline int dkv_reading(dkv_hold *h, int found)
+{
+    if (found > 0) {
+        h->shard->hits++;
+        if (h->table->evict)
+            dkv_shard_use(h->shard, h->slot);
+    } else if (found == 0) {
+        h->shard->misses++;
+    }
+    return found;
+}
+
+#endif
