@@ -20,6 +20,7 @@ static void take_locks(void)
         dkv_lock_all(t);
         dkv_lock_word(&t->pool.locked);
         dkv_lock_word(&t->dead_locked);
+        dkv_lock_word(&t->events.locked);
     }
     dkv_regions_lock();
 }
@@ -28,6 +29,7 @@ static void give_locks(void)
 {
     dkv_regions_unlock();
     for (dkv_table *t = tables; t; t = t->next) {
+        dkv_unlock_word(&t->events.locked);
         dkv_unlock_word(&t->dead_locked);
         dkv_unlock_word(&t->pool.locked);
         dkv_unlock_all(t);

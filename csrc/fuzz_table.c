@@ -113,8 +113,10 @@ static void op_many(dkv_table *t, Input *in, bool put)
         pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i], .key_len = key_of(keys[i], numbers[i])};
         if (put)
             pairs[i].value = make_value(len, (uint8_t)i, copies[i]);
+        pairs[i].deadline = until;
     }
-    int rc = put ? dkv_put_many(t, pairs, n, until) : 0;
+    size_t at;
+    int rc = put ? dkv_commit(t, pairs, n, &at) : 0;
     expect(t, rc);
     for (size_t i = 0; i < n && rc < 0; i++) {
         if (dkv_takes_owner(pairs[i].value))
@@ -127,7 +129,7 @@ static void op_many(dkv_table *t, Input *in, bool put)
     assert(dkv_begin(t, pairs, n, &span) == 0);
     for (size_t i = 0; i < n; i++) {
         Expected *e = &model[numbers[i]];
-        int found = dkv_find(t, pairs, n, i, put, &h);
+        int found = dkv_find(&span, i, put, &h);
         if (put) {
             assert(found == (until > now));
             *e = (Expected){found, len, (uint8_t)i, until, h.version};
@@ -141,7 +143,7 @@ static void op_many(dkv_table *t, Input *in, bool put)
         }
         e->there = false;
     }
-    dkv_end(t, &span);
+    dkv_end(&span);
 }
 
 static int op_each(void *count, const uint8_t *key, size_t key_len)

@@ -16,21 +16,20 @@ static inline void dkv_show(dkv_hold *h, dkv_place place)
     h->deadline = e ? dkv_entry_deadline(e) : DKV_NEVER;
 }
 
-static inline void dkv_remove(dkv_hold *h, dkv_value *gone)
+static inline void dkv_remove(dkv_hold *h, dkv_event why, dkv_value *gone)
 {
-    dkv_shard_drop(h->shard, h->slot, gone);
+    dkv_shard_drop(h->shard, h->slot, why, gone);
     dkv_show(h, (dkv_place){NULL, SIZE_MAX});
 }
 
-/* The key's hold, its shard locked; an entry that has expired is dropped. */
-static inline int dkv_seek(dkv_hold *h)
+/* Find the hold's key, its shard locked; an entry that has expired is dropped. The clock is
+   looked at only when it has to be, if `now` is 0. */
+static inline int dkv_seek(dkv_hold *h, int64_t now)
 {
     h->gone.owner = NULL;
     dkv_show(h, dkv_shard_find(h->shard, h->hash, h->key, h->key_len));
-    if (h->deadline != DKV_NEVER && h->deadline <= dkv_now(h->table)) {
-        h->shard->expired++;
-        dkv_remove(h, NULL);
-    }
+    if (h->deadline != DKV_NEVER && h->deadline <= (now ? now : dkv_now(h->table)))
+        dkv_remove(h, DKV_EXPIRED, NULL);
     return h->entry != NULL;
 }
 

@@ -1,10 +1,10 @@
 /*
- * The table's struct, its locks, clocks and versions. Internal to the table.
+ * The table's struct and its locks. Internal to the table.
  *
  * A shard's lock is held for one probe and one copy, or for one shard's growth, or one
  * slice of a sweep or walk. A function that waits for several shards takes them in
  * ascending order; one that has some and wants another beside them only tries. The locks
- * of the pool and of the dead come last, and one at a time.
+ * of the pool, the events and the dead come last, and one at a time.
  *
  * The sum `used` follows the shards' own figures: each settles its difference when it is
  * unlocked. A write that needs more charges it first, so the sum never passes the limit.
@@ -15,35 +15,22 @@
 #include "lock.h"
 #include "shard.h"
 
-#include <time.h>
-
-#ifdef CLOCK_REALTIME_COARSE
-#define DKV_WALL_CLOCK CLOCK_REALTIME_COARSE /* 4 ms steps, a fifth of the price */
-#else
-#define DKV_WALL_CLOCK CLOCK_REALTIME
-#endif
-
 struct dkv_table {
     dkv_shard shards[DKV_SHARDS];
     dkv_pool pool;
+    dkv_events events;
     dkv_secret secret;
     uint64_t limit; /* bytes, 0 for none */
     bool evict;
     atomic_uint_least64_t used; /* kept only when there is a limit */
-    atomic_uint_least64_t last_version;
-    atomic_size_t any;    /* the shard dkv_acquire_any begins with */
-    atomic_size_t victim; /* the shard eviction begins with */
+    atomic_size_t any;          /* the shard dkv_acquire_any begins with */
+    atomic_size_t victim;       /* the shard eviction begins with */
     atomic_bool closed;
     atomic_bool awake; /* somebody calls dkv_sweep */
     atomic_uint dead_locked;
     _Atomic(dkv_entry *) dead; /* entries whose owners are to be let go of */
     dkv_table *next, **to_me;  /* in the list of all tables */
-    atomic_bool stopped;       /* the clocks stand at these: */
-    atomic_int_least64_t monotonic, wall;
 };
-
-/* A version larger than all before it. */
-uint64_t dkv_next_version(dkv_table *t);
 
 /* Put a table on the list of those whose locks a fork takes, and take it off. */
 void dkv_fork_keep(dkv_table *t);
@@ -97,13 +84,6 @@ static inline void dkv_unlock_all(dkv_table *t)
 {
     for (size_t i = 0; i < DKV_SHARDS; i++)
         dkv_unlock(t, &t->shards[i]);
-}
-
-static inline int64_t dkv_microseconds(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 /* Shards start with 8 to 15 slots, so that they double at different times. */

@@ -4,9 +4,14 @@
 #include "hold.h"
 #include "room.h"
 
+static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
+{
+    return &t->shards[dkv_shard_index(pair->hash)];
+}
+
 int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
 {
-    memset(span, 0, sizeof *span);
+    *span = (dkv_span){.table = t, .pairs = pairs, .n = n, .now = dkv_now(t)};
     for (size_t i = 0; i < n; i++) {
         pairs[i].hash = dkv_hash(&t->secret, pairs[i].key, pairs[i].key_len);
         span->wanted[dkv_shard_index(pairs[i].hash)]++;
@@ -17,65 +22,91 @@ int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
     }
     if (!dkv_closed(t))
         return 0;
-    dkv_end(t, span);
+    dkv_end(span);
     return DKV_ECLOSED;
 }
 
-void dkv_end(dkv_table *t, const dkv_span *span)
+void dkv_end(const dkv_span *span)
 {
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         if (span->wanted[i])
-            dkv_unlock(t, &t->shards[i]);
+            dkv_unlock(span->table, &span->table->shards[i]);
     }
 }
 
 /* Ask for the memory of keys some turns ahead: the waits for it then overlap. */
-static void prefetch(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i)
+static void prefetch(const dkv_span *span, size_t i)
 {
     enum { SLOTS_AHEAD = 12, ENTRIES_AHEAD = 6 };
-    if (i + SLOTS_AHEAD < n) {
-        uint64_t hash = pairs[i + SLOTS_AHEAD].hash;
-        dkv_shard_prefetch_slot(&t->shards[dkv_shard_index(hash)], hash);
-    }
-    if (i + ENTRIES_AHEAD < n) {
-        uint64_t hash = pairs[i + ENTRIES_AHEAD].hash;
-        dkv_shard_prefetch_entry(&t->shards[dkv_shard_index(hash)], hash);
-    }
+    const dkv_pair *pairs = span->pairs;
+    if (i + SLOTS_AHEAD < span->n)
+        dkv_shard_prefetch_slot(shard_of(span->table, &pairs[i + SLOTS_AHEAD]),
+                                pairs[i + SLOTS_AHEAD].hash);
+    if (i + ENTRIES_AHEAD < span->n)
+        dkv_shard_prefetch_entry(shard_of(span->table, &pairs[i + ENTRIES_AHEAD]),
+                                 pairs[i + ENTRIES_AHEAD].hash);
 }
 
-int dkv_find(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i, bool read, dkv_hold *h)
+int dkv_find(const dkv_span *span, size_t i, bool read, dkv_hold *h)
 {
-    const dkv_pair *pair = &pairs[i];
-    prefetch(t, pairs, n, i);
-    h->table = t;
+    const dkv_pair *pair = &span->pairs[i];
+    prefetch(span, i);
+    h->table = span->table;
     h->key = pair->key;
     h->key_len = pair->key_len;
     h->hash = pair->hash;
-    h->shard = &t->shards[dkv_shard_index(h->hash)];
-    int found = dkv_seek(h);
+    h->shard = shard_of(span->table, pair);
+    int found = dkv_seek(h, span->now);
     return read ? dkv_reading(h, found) : found;
 }
 
-/* The bytes of the entries that the pairs will replace, each once; of what each shard has to
-   make room for, `extra`, their keys are taken off. */
-static int64_t replaced(dkv_table *t, dkv_pair *pairs, size_t n, size_t extra[DKV_SHARDS])
+static bool writes(const dkv_pair *pair)
+{
+    return pair->act == DKV_PUT || pair->act == DKV_PUT_KEEPING;
+}
+
+/* Hold every version against what is wanted, and see how long what is written will stay. */
+static int check(const dkv_span *span, size_t *at)
+{
+    for (size_t i = 0; i < span->n; i++) {
+        dkv_pair *p = &span->pairs[i];
+        dkv_hold h;
+        p->until = p->deadline;
+        if (p->want == DKV_ANY && p->act != DKV_PUT_KEEPING)
+            continue;
+        int found = dkv_find(span, i, false, &h);
+        if (p->want != DKV_ANY && h.version != (p->want == DKV_ABSENT ? 0 : p->want)) {
+            *at = i;
+            return DKV_ECONFLICT;
+        }
+        if (found && p->act == DKV_PUT_KEEPING)
+            p->until = h.deadline;
+    }
+    return 0;
+}
+
+/* The bytes of the entries that will be replaced or removed, each once; of what each shard
+   has to make room for, `extra`, the keys that are there are taken off. */
+static int64_t replaced(const dkv_span *span, size_t extra[DKV_SHARDS])
 {
     int64_t bytes = 0;
     dkv_hold h;
-    for (size_t i = 0; i < n; i++) {
-        pairs[i].entry = NULL;
-        if (!dkv_find(t, pairs, n, i, false, &h))
+    for (size_t i = 0; i < span->n; i++) {
+        dkv_pair *p = &span->pairs[i];
+        p->entry = NULL;
+        if (p->act == DKV_LOOK || !dkv_find(span, i, false, &h))
             continue;
-        extra[dkv_shard_index(pairs[i].hash)]--;
+        if (writes(p))
+            extra[dkv_shard_index(p->hash)]--;
         if (h.entry->counted) /* the same key came before */
             continue;
         bytes += (int64_t)dkv_entry_cost(h.key_len, h.value, h.deadline);
         h.entry->counted = true;
-        pairs[i].entry = h.entry;
+        p->entry = h.entry;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (pairs[i].entry)
-            pairs[i].entry->counted = false;
+    for (size_t i = 0; i < span->n; i++) {
+        if (span->pairs[i].entry)
+            span->pairs[i].entry->counted = false;
     }
     return bytes;
 }
@@ -90,12 +121,15 @@ static bool have_room(const dkv_table *t, const size_t extra[DKV_SHARDS])
 }
 
 /* What the pairs take, and the slots for them. A new key that comes twice counts twice. */
-static int64_t taken(const dkv_table *t, const dkv_pair *pairs, size_t n,
-                     const size_t extra[DKV_SHARDS], int64_t deadline)
+static int64_t taken(const dkv_span *span, const size_t extra[DKV_SHARDS])
 {
+    const dkv_table *t = span->table;
     int64_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += (int64_t)dkv_entry_cost(pairs[i].key_len, pairs[i].value, deadline);
+    for (size_t i = 0; i < span->n; i++) {
+        const dkv_pair *p = &span->pairs[i];
+        if (writes(p))
+            bytes += (int64_t)dkv_entry_cost(p->key_len, p->value, p->until);
+    }
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         const dkv_shard *s = &t->shards[i];
         if (extra[i])
@@ -104,37 +138,45 @@ static int64_t taken(const dkv_table *t, const dkv_pair *pairs, size_t n,
     return bytes;
 }
 
-static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
+static int make_entries(const dkv_span *span)
 {
-    return &t->shards[dkv_shard_index(pair->hash)];
-}
-
-static int make_entries(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
-{
-    for (size_t i = 0; i < n; i++) {
-        dkv_pair *p = &pairs[i];
-        p->entry = dkv_entry_new(shard_of(t, p), p->key, p->key_len, p->value, deadline);
-        if (!p->entry) {
-            while (i--)
-                dkv_entry_free(shard_of(t, &pairs[i]), pairs[i].entry);
-            return DKV_ENOMEM;
+    dkv_table *t = span->table;
+    for (size_t i = 0; i < span->n; i++) {
+        dkv_pair *p = &span->pairs[i];
+        p->entry = NULL;
+        if (!writes(p))
+            continue;
+        p->entry = dkv_entry_new(shard_of(t, p), p->key, p->key_len, p->value, p->until);
+        if (p->entry)
+            continue;
+        while (i--) {
+            p = &span->pairs[i];
+            if (p->entry)
+                dkv_entry_free(shard_of(t, p), p->entry);
         }
+        return DKV_ENOMEM;
     }
     return 0;
 }
 
 /* Everything that can fail, before anything changes. A table that evicts may drop a key
    before its turn, so there none counts as replaced. */
-static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span, int64_t deadline)
+static int prepare(const dkv_span *span, size_t *at)
 {
-    size_t extra[DKV_SHARDS];
+    dkv_table *t = span->table;
+    size_t extra[DKV_SHARDS] = {0};
     int64_t less = 0;
-    memcpy(extra, span->wanted, sizeof extra);
+    int rc = check(span, at);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < span->n; i++)
+        extra[dkv_shard_index(span->pairs[i].hash)] += writes(&span->pairs[i]);
     if (!t->evict && (t->limit || !have_room(t, extra)))
-        less = replaced(t, pairs, n, extra);
-    if (t->limit && n) {
-        int64_t need = taken(t, pairs, n, extra, deadline) - less;
-        int rc = dkv_charge(t, shard_of(t, &pairs[0]), (dkv_ours){NULL, span}, NULL, need);
+        less = replaced(span, extra);
+    if (t->limit && span->n) {
+        dkv_ours ours = {NULL, span};
+        int64_t need = taken(span, extra) - less;
+        rc = dkv_charge(t, shard_of(t, &span->pairs[0]), ours, NULL, need);
         if (rc < 0)
             return rc;
     }
@@ -144,13 +186,34 @@ static int prepare(dkv_table *t, dkv_pair *pairs, size_t n, const dkv_span *span
             dkv_shard_reserve(s, extra[i], dkv_least(t, s), dkv_cleans(t), &t->secret) < 0)
             return DKV_ENOMEM;
     }
-    return make_entries(t, pairs, n, deadline);
+    return make_entries(span);
+}
+
+static void apply(const dkv_span *span, size_t i)
+{
+    dkv_pair *p = &span->pairs[i];
+    dkv_hold h;
+    if (p->act == DKV_LOOK)
+        return;
+    int found = dkv_find(span, i, false, &h);
+    if (p->act == DKV_DROP) {
+        p->version = (uint64_t)found;
+        if (found)
+            dkv_remove(&h, DKV_DELETED, NULL);
+        return;
+    }
+    if (!found) /* an expired entry's slot is no place */
+        h.slot = dkv_shard_find(h.shard, h.hash, h.key, h.key_len).slot;
+    p->version = p->entry->version = dkv_shard_stamp(h.shard, DKV_SET, h.key, h.key_len);
+    dkv_shard_put(h.shard, (dkv_place){h.entry, h.slot}, p->entry, h.hash, NULL);
+    h.shard->sets++;
 }
 
 /* What was charged to one shard, settled with all at once: one by one, the sum would pass
    the limit until that shard has its turn. */
-static void settle(dkv_table *t, const dkv_span *span)
+static void settle(const dkv_span *span)
 {
+    dkv_table *t = span->table;
     uint64_t more = 0;
     if (!t->limit)
         return;
@@ -164,31 +227,24 @@ static void settle(dkv_table *t, const dkv_span *span)
     atomic_fetch_add_explicit(&t->used, more, memory_order_relaxed);
 }
 
-static int put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
+static int commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at)
 {
     dkv_span span;
     int rc = dkv_begin(t, pairs, n, &span);
     if (rc < 0)
         return rc;
-    rc = prepare(t, pairs, n, &span, deadline);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        dkv_entry *e = pairs[i].entry;
-        dkv_hold h;
-        if (!dkv_find(t, pairs, n, i, false, &h)) /* an expired entry's slot is no place */
-            h.slot = dkv_shard_find(h.shard, h.hash, h.key, h.key_len).slot;
-        e->version = dkv_next_version(t);
-        dkv_shard_put(h.shard, (dkv_place){h.entry, h.slot}, e, h.hash, NULL);
-        h.shard->sets++;
-    }
-    settle(t, &span);
-    dkv_end(t, &span);
+    rc = prepare(&span, at);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        apply(&span, i);
+    settle(&span);
+    dkv_end(&span);
     return rc;
 }
 
-int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline)
+int dkv_commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at)
 {
     int rc;
-    while ((rc = put_many(t, pairs, n, deadline)) == DKV_EBUSY)
+    while ((rc = commit(t, pairs, n, at)) == DKV_EBUSY)
         sched_yield();
     return rc;
 }

@@ -16,7 +16,7 @@ int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
         dkv_unlock(t, h->shard);
         return DKV_ECLOSED;
     }
-    return dkv_seek(h);
+    return dkv_seek(h, 0);
 }
 
 int dkv_read(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
@@ -97,7 +97,7 @@ static int place_entry(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t 
             place = dkv_shard_find(s, h->hash, h->key, h->key_len);
     }
     dkv_shard_put(s, place, e, h->hash, &h->gone);
-    e->version = version ? version : dkv_next_version(t);
+    e->version = version ? version : dkv_shard_stamp(s, DKV_SET, h->key, h->key_len);
     dkv_show(h, (dkv_place){e, place.slot});
     return 0;
 }
@@ -111,7 +111,7 @@ static int refill(dkv_hold *h, dkv_value value, int64_t deadline)
     dkv_value gone = dkv_shard_refill(h->shard, h->entry, h->key, value, deadline);
     if (gone.owner)
         h->gone = gone;
-    h->entry->version = dkv_next_version(h->table);
+    h->entry->version = dkv_shard_stamp(h->shard, DKV_SET, h->key, h->key_len);
     dkv_show(h, (dkv_place){h->entry, h->slot});
     return 0;
 }
@@ -140,7 +140,6 @@ int dkv_expire(dkv_hold *h, int64_t deadline)
 
 void dkv_drop(dkv_hold *h)
 {
-    h->shard->deletes++;
-    dkv_remove(h, &h->gone);
+    dkv_remove(h, DKV_DELETED, &h->gone);
     dkv_shard_shrink(h->shard, dkv_least(h->table, h->shard), &h->table->secret);
 }

@@ -133,10 +133,13 @@ static PyObject *write_many(TableObject *self, const char *function, PyObject *o
     Many many;
     if (many_pairs(self, function, &many, other) < 0)
         return NULL;
-    for (Py_ssize_t i = 0; i < many.n; i++)
-        many.pairs[i].value = lend(&many.values[i]);
     int64_t deadline = deadline_of(self, expiry);
-    int rc = dkv_put_many(self->table, many.pairs, (size_t)many.n, deadline);
+    size_t at;
+    for (Py_ssize_t i = 0; i < many.n; i++) {
+        many.pairs[i].value = lend(&many.values[i]);
+        many.pairs[i].deadline = deadline;
+    }
+    int rc = dkv_commit(self->table, many.pairs, (size_t)many.n, &at);
     for (Py_ssize_t i = 0; i < many.n && rc < 0; i++)
         take_back(many.pairs[i].value);
     many_clear(&many);
@@ -185,12 +188,12 @@ static int values_of(TableObject *self, Many *many, PyObject **found)
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
         dkv_hold hold;
-        if (dkv_find(self->table, many->pairs, n, i, true, &hold)) {
+        if (dkv_find(&span, i, true, &hold)) {
             found[i] = value_of(&hold);
             rc = found[i] ? 0 : -1;
         }
     }
-    dkv_end(self->table, &span);
+    dkv_end(&span);
     return rc;
 }
 
@@ -228,13 +231,13 @@ static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
     if (rc == 0) {
         for (size_t i = 0; i < n; i++) {
             dkv_hold hold;
-            if (dkv_find(table->table, many.pairs, n, i, false, &hold)) {
+            if (dkv_find(&span, i, false, &hold)) {
                 dkv_drop(&hold);
                 many.pairs[i].value.owner = hold.gone.owner;
                 removed++;
             }
         }
-        dkv_end(table->table, &span);
+        dkv_end(&span);
         for (size_t i = 0; i < n; i++)
             Py_XDECREF((PyObject *)many.pairs[i].value.owner);
     }

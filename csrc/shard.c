@@ -11,7 +11,7 @@ _Static_assert(sizeof(void *) == 8, "a slot keeps a 48-bit address beside its ta
 _Static_assert(_Alignof(max_align_t) == 16, "malloc leaves the low 4 bits of an address free");
 _Static_assert(offsetof(dkv_entry, bytes) == 15, "the header of an entry is 15 bytes");
 _Static_assert(offsetof(dkv_shard, memory) <= 64, "a read touches one line of a shard");
-_Static_assert(offsetof(dkv_shard, slab) <= 192, "without its slab a shard is three cache lines");
+_Static_assert(offsetof(dkv_shard, dead) <= 192, "what most calls need is three cache lines");
 
 /* Entries */
 
@@ -130,6 +130,15 @@ static bool is_entry(uint64_t word)
     return word > USE_BITS;
 }
 
+/* The lines of an entry behind its first: those of most keys and values. They are asked for
+   before the first has come. */
+static void ask_for_rest(const dkv_entry *e)
+{
+    enum { LINE = 64, LINES = 5 };
+    for (size_t line = 1; line < LINES; line++)
+        __builtin_prefetch((const char *)e + LINE * line);
+}
+
 dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, size_t key_len)
 {
     dkv_place place = {NULL, SIZE_MAX};
@@ -151,6 +160,7 @@ dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, 
         if ((word & TAG) != tag)
             continue;
         dkv_entry *e = entry_in(word);
+        ask_for_rest(e);
         if (e->key_len == key_len && memcmp(dkv_entry_key(e), key, key_len) == 0)
             return (dkv_place){e, i};
     }
@@ -169,9 +179,8 @@ void dkv_shard_prefetch_entry(const dkv_shard *s, uint64_t hash)
     uint64_t tag = tag_of(hash);
     for (size_t i = home_of(hash, s->cap); s->slots[i] != EMPTY; i = after(i, s->cap)) {
         if (is_entry(s->slots[i]) && (s->slots[i] & TAG) == tag) {
-            const char *at = (const char *)entry_in(s->slots[i]);
-            for (size_t line = 0; line < 5; line++) /* header, key and some of the value */
-                __builtin_prefetch(at + 64 * line);
+            __builtin_prefetch(entry_in(s->slots[i]));
+            ask_for_rest(entry_in(s->slots[i]));
             return;
         }
     }
@@ -293,6 +302,13 @@ static void note_deadline(dkv_shard *s, int64_t deadline)
         s->sweep_deadline = deadline;
 }
 
+static void note_change(dkv_shard *s, const dkv_entry *e)
+{
+    enum { AT_LEAST = 1024 };
+    if (s->noting & DKV_NOTE_CHANGES)
+        dkv_changes_add(&s->changes, dkv_entry_key(e), e->key_len, AT_LEAST + s->live / 2);
+}
+
 void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, dkv_value *gone)
 {
     uint64_t *slot = &s->slots[place.slot];
@@ -307,6 +323,7 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, d
     } else {
         s->live++;
         s->used += *slot == EMPTY;
+        note_change(s, e);
         if (place.slot < s->first)
             s->first = (uint32_t)place.slot;
     }
@@ -333,9 +350,13 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
     return gone;
 }
 
-void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_value *gone)
+void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_event why, dkv_value *gone)
 {
     dkv_entry *e = entry_in(s->slots[slot]);
+    ++*(why == DKV_DELETED ? &s->deletes : why == DKV_EXPIRED ? &s->expired : &s->evicted);
+    note_change(s, e);
+    if (s->noting & DKV_NOTE_EVENTS)
+        (void)dkv_happened(s->events, why, dkv_entry_key(e), e->key_len);
     s->data_bytes -= data_of(e);
     s->memory -= cost_of(e);
     s->live--;
@@ -369,8 +390,7 @@ bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
             --*slot;
             continue;
         }
-        dkv_shard_drop(s, s->hand, NULL);
-        s->evicted++;
+        dkv_shard_drop(s, s->hand, DKV_EVICTED, NULL);
         return true;
     }
 }
@@ -399,7 +419,7 @@ uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more)
     for (size_t i = dkv_shard_next(s, s->sweep_at); i < end; i = dkv_shard_next(s, i + 1)) {
         int64_t deadline = dkv_entry_deadline(entry_in(s->slots[i]));
         if (deadline <= now)
-            dkv_shard_drop(s, i, NULL);
+            dkv_shard_drop(s, i, DKV_EXPIRED, NULL);
         else if (deadline < s->sweep_deadline)
             s->sweep_deadline = deadline;
     }
@@ -407,7 +427,6 @@ uint32_t dkv_shard_sweep_slice(dkv_shard *s, int64_t now, bool *more)
     s->sweep_at = *more ? (uint32_t)end : 0;
     if (!*more)
         s->next_deadline = s->sweep_deadline;
-    s->expired += before - s->live;
     return before - s->live;
 }
 

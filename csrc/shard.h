@@ -21,6 +21,8 @@
 #ifndef DKV_SHARD_H
 #define DKV_SHARD_H
 
+#include "changes.h"
+#include "events.h"
 #include "siphash.h"
 #include "slab.h"
 #include "table.h"
@@ -43,13 +45,16 @@ typedef struct {
     dkv_entry *head, *tail;
 } dkv_dead;
 
+enum { DKV_NOTE_CHANGES = 1, DKV_NOTE_EVENTS = 2 };
+
 struct dkv_shard {
     _Alignas(64) atomic_uint locked;
-    uint32_t cap;   /* slots */
-    uint32_t live;  /* of them with an entry */
-    uint32_t used;  /* with an entry or a tombstone; at most `limit` */
-    uint32_t limit; /* 4/5 of cap */
-    uint32_t first; /* no entry stands in a slot below */
+    uint32_t cap;    /* slots */
+    uint32_t live;   /* of them with an entry */
+    uint32_t used;   /* with an entry or a tombstone; at most `limit` */
+    uint32_t limit;  /* 4/5 of cap */
+    uint32_t first;  /* no entry stands in a slot below */
+    uint32_t noting; /* what it tells others */
     uint64_t *slots;
     uint64_t hits;
     uint64_t misses;
@@ -66,6 +71,8 @@ struct dkv_shard {
     int64_t sweep_deadline; /* no entry below it has an earlier deadline */
     dkv_dead dead;
     dkv_pool *pool; /* the table's */
+    dkv_events *events;
+    dkv_changes changes;
     dkv_slab slab;
 };
 
@@ -130,7 +137,15 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
                            int64_t deadline);
 
 /* Take the entry of a slot out, its owner as with dkv_shard_put. */
-void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_value *gone);
+void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_event why, dkv_value *gone);
+
+/* The version for something that happens to a key, which is told to those who watch. */
+static inline uint64_t dkv_shard_stamp(const dkv_shard *s, dkv_event what, const uint8_t *key,
+                                       size_t key_len)
+{
+    return s->noting & DKV_NOTE_EVENTS ? dkv_happened(s->events, what, key, key_len)
+                                       : dkv_next_version(s->events);
+}
 
 /* Count a read of the entry in a slot. */
 void dkv_shard_use(dkv_shard *s, size_t slot);

@@ -1,5 +1,5 @@
 /*
- * A table from its making to its end, its clocks and its versions.
+ * A table from its making to its end, and its clocks.
  */
 #include "locks.h"
 
@@ -9,43 +9,21 @@
 #include <sys/random.h>
 #endif
 
-/* Clocks and versions */
+/* Clocks */
 
 int64_t dkv_now(const dkv_table *t)
 {
-    if (atomic_load_explicit(&t->stopped, memory_order_acquire))
-        return atomic_load_explicit(&t->monotonic, memory_order_relaxed);
-    return dkv_microseconds(CLOCK_MONOTONIC);
-}
-
-static int64_t wall_by(const dkv_table *t, clockid_t clock)
-{
-    if (atomic_load_explicit(&t->stopped, memory_order_acquire))
-        return atomic_load_explicit(&t->wall, memory_order_relaxed);
-    return dkv_microseconds(clock);
+    return dkv_clock_now(&t->events.clock);
 }
 
 int64_t dkv_wall(const dkv_table *t)
 {
-    return wall_by(t, CLOCK_REALTIME);
+    return dkv_clock_wall(&t->events.clock, CLOCK_REALTIME);
 }
 
 void dkv_set_clock(dkv_table *t, int64_t monotonic, int64_t wall)
 {
-    atomic_store_explicit(&t->monotonic, monotonic, memory_order_relaxed);
-    atomic_store_explicit(&t->wall, wall, memory_order_relaxed);
-    atomic_store_explicit(&t->stopped, true, memory_order_release);
-}
-
-uint64_t dkv_next_version(dkv_table *t)
-{
-    uint64_t wall = (uint64_t)wall_by(t, DKV_WALL_CLOCK);
-    uint64_t last = atomic_load_explicit(&t->last_version, memory_order_relaxed);
-    uint64_t next;
-    do {
-        next = last + 1 > wall ? last + 1 : wall;
-    } while (!atomic_compare_exchange_weak(&t->last_version, &last, next));
-    return next;
+    dkv_clock_stop(&t->events.clock, monotonic, wall);
 }
 
 /* Life */
@@ -78,6 +56,7 @@ dkv_table *dkv_new(uint64_t limit, bool evict)
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         t->shards[i].next_deadline = t->shards[i].sweep_deadline = DKV_NEVER;
         t->shards[i].pool = &t->pool;
+        t->shards[i].events = &t->events;
     }
     dkv_fork_keep(t);
     return t;
@@ -86,6 +65,9 @@ dkv_table *dkv_new(uint64_t limit, bool evict)
 void dkv_free(dkv_table *t)
 {
     dkv_fork_forget(t);
+    for (size_t i = 0; i < DKV_SHARDS; i++)
+        DKV_FREE(t->shards[i].changes.bytes);
+    DKV_FREE(t->events.ring);
     DKV_FREE(t);
 }
 

@@ -52,11 +52,13 @@ enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
 /* cdef begin */
 
 /* Codes. */
-#define DKV_ENOMEM -1   /* an allocation failed */
-#define DKV_ECLOSED -2  /* the table was closed */
-#define DKV_EFULL -3    /* the write would pass the memory limit */
-#define DKV_ECORRUPT -4 /* dkv_check found an invariant broken */
-#define DKV_EBUSY -5    /* what could be evicted is in use: release the key and do it again */
+#define DKV_ENOMEM -1    /* an allocation failed */
+#define DKV_ECLOSED -2   /* the table was closed */
+#define DKV_EFULL -3     /* the write would pass the memory limit */
+#define DKV_ECORRUPT -4  /* dkv_check found an invariant broken */
+#define DKV_EBUSY -5     /* what could be evicted is in use: release the key and do it again */
+#define DKV_ECONFLICT -6 /* a key of many is not at the version that was asked for */
+#define DKV_ELOST -7     /* more happened than is kept: begin anew */
 
 typedef struct dkv_table dkv_table;
 
@@ -123,6 +125,9 @@ static inline bool dkv_takes_owner(dkv_value value)
 typedef struct dkv_entry dkv_entry;
 typedef struct dkv_shard dkv_shard;
 
+/* What happens to keys. DKV_CLEARED is of all, and its key is empty. */
+typedef enum { DKV_SET, DKV_DELETED, DKV_EXPIRED, DKV_EVICTED, DKV_CLEARED } dkv_event;
+
 /* What a hold knows of its key. The pointers stay good until dkv_put, dkv_drop or
    dkv_release. */
 typedef struct {
@@ -139,12 +144,24 @@ typedef struct {
     size_t slot;
 } dkv_hold;
 
-/* One key of many, and the value to write under it. */
+/* What to do with one key of many: write it, write it and leave the deadline it has, remove
+   it, or only look at its version. */
+typedef enum { DKV_PUT, DKV_PUT_KEEPING, DKV_DROP, DKV_LOOK } dkv_act;
+
+enum { DKV_ANY = 0 };
+#define DKV_ABSENT UINT64_MAX
+
+/* One key of many. */
 typedef struct {
     const uint8_t *key;
     size_t key_len;
+    dkv_act act;
     dkv_value value;
-    uint64_t hash; /* the rest is the table's */
+    int64_t deadline;
+    uint64_t want;    /* the version it has to be at, DKV_ABSENT or DKV_ANY */
+    uint64_t version; /* of what was written; of what is removed, whether it was there */
+    uint64_t hash;    /* the rest is the table's */
+    int64_t until;
     dkv_entry *entry;
 } dkv_pair;
 
@@ -196,25 +213,56 @@ void dkv_drop(dkv_hold *h);
 
 void dkv_release(dkv_hold *h);
 
-/* The shards that many keys need. */
+/* Many keys, the shards they need, and the one moment at which they are looked at. */
 typedef struct {
+    dkv_table *table;
+    dkv_pair *pairs;
+    size_t n;
+    int64_t now;
     size_t wanted[DKV_SHARDS]; /* keys in each */
 } dkv_span;
 
 /* Lock the shards of many keys at once, and unlock them. Between the two, dkv_find gives a
-   hold on pair `i` of the `n`, which is not to be released, and asks for the memory of the
-   next ones ahead of their turn. */
+   hold on pair `i`, which is not to be released, and asks for the memory of the next ones
+   ahead of their turn. */
 int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span);
-int dkv_find(dkv_table *t, const dkv_pair *pairs, size_t n, size_t i, bool read, dkv_hold *h);
-void dkv_end(dkv_table *t, const dkv_span *span);
+int dkv_find(const dkv_span *span, size_t i, bool read, dkv_hold *h);
+void dkv_end(const dkv_span *span);
 
-/* Write every pair, in order, as one step for all who look on: all of them or, with a
-   code, none. */
-int dkv_put_many(dkv_table *t, dkv_pair *pairs, size_t n, int64_t deadline);
+/* Do with every pair, in order, what it says, as one step for all who look on: all of it or,
+   with a code, nothing. After DKV_ECONFLICT `*at` is the pair that was not as wanted. A key
+   may come more than once; what is wanted of it is what was there before. */
+int dkv_commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at);
 
 /* Call `each` with every entry of one shard, its lock held: 0, a code, or the first
    answer of `each` that is not 0, at which it stops. */
 typedef int dkv_each(void *arg, const uint8_t *key, size_t key_len);
 int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg);
+
+/* Keep a journal of keys that appear and vanish, from an empty one on, or stop it. */
+void dkv_note_changes(dkv_table *t, bool on);
+
+/* Take a shard's journal: of each key its length, in two bytes, and itself; 0, DKV_ECLOSED,
+   or DKV_ELOST when there were too many. The caller frees it. */
+int dkv_take_changes(dkv_table *t, size_t shard, uint8_t **bytes, size_t *len);
+void dkv_free_changes(uint8_t *bytes);
+
+/* Begin to watch what happens after version `since`, or from DKV_NOW on, and give the place
+   of the first event: 0, DKV_ELOST when events since then are not kept, or another code.
+   Each watch that began has to end. Not two of these at a time. */
+#define DKV_NOW UINT64_MAX
+int dkv_watch(dkv_table *t, uint64_t since, uint64_t *at);
+void dkv_unwatch(dkv_table *t);
+
+/* Copy whole events from `*at` on, which moves, into `room` bytes, enough for the largest:
+   the bytes of them, 0 when there are none yet, or a code. An event is its version, in 8
+   bytes, the length of the key, in 2, the dkv_event, in 1, and the key. */
+enum { DKV_EVENT_HEADER = 11 };
+int64_t dkv_read_events(dkv_table *t, uint64_t *at, uint8_t *out, size_t room);
+
+/* After dkv_expect_news, dkv_has_news is true once after something happened. To wait, expect
+   news, read once more, and only then wait for whoever finds dkv_has_news to say so. */
+void dkv_expect_news(dkv_table *t);
+bool dkv_has_news(dkv_table *t);
 
 #endif

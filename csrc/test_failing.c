@@ -91,9 +91,11 @@ static void write_many(dkv_table *t, size_t first, int64_t deadline)
         uint64_t n = keys[(first + i) % USED];
         pairs[i] = (dkv_pair){.key = (uint8_t *)text[i],
                               .key_len = key_of(text[i], n),
-                              .value = make_value(i % 4 ? 50 : LONG, (uint8_t)(2 * i), copies[i])};
+                              .value = make_value(i % 4 ? 50 : LONG, (uint8_t)(2 * i), copies[i]),
+                              .deadline = deadline};
     }
-    int rc = dkv_put_many(t, pairs, MANY, deadline);
+    size_t at;
+    int rc = dkv_commit(t, pairs, MANY, &at);
     for (size_t i = 0; i < MANY; i++) {
         uint64_t n = keys[(first + i) % USED];
         dkv_hold h;

@@ -64,13 +64,16 @@ static void test_free(void *block)
 #define DKV_FREE test_free
 #define DKV_CELL_FAILS fails
 #define DKV_KEPT 0
+#define DKV_RING (1 << 18)
 #include "slab.c"
+#include "events.c"
 #include "shard.c"
 #include "table.c"
 #include "room.c"
 #include "one.c"
 #include "many.c"
 #include "whole.c"
+#include "watch.c"
 #include "fork.c"
 
 enum { KEYS = 3000, STEPS = 60000 };

@@ -44,19 +44,21 @@ static void test_a_failed_allocation_changes_nothing(bool from_then_on)
     until_failure = -1;
 }
 
-static void test_put_many_writes_all_or_nothing(void)
+static void test_many_keys_are_written_or_none(void)
 {
     enum { MANY = 2000 };
     static char keys[MANY][64];
     static dkv_pair pairs[MANY];
+    size_t at;
     for (long until = 0;; until++) {
         dkv_table *t = fresh();
         for (uint64_t n = 0; n < MANY; n++)
             pairs[n] = (dkv_pair){.key = (uint8_t *)keys[n],
                                   .key_len = key_of(keys[n], n / 2),
-                                  .value = {(uint8_t *)keys[n], n % 2 ? 3 : 1, NULL}};
+                                  .value = {(uint8_t *)keys[n], n % 2 ? 3 : 1, NULL},
+                                  .deadline = DKV_NEVER};
         until_failure = until;
-        int rc = dkv_put_many(t, pairs, MANY, DKV_NEVER);
+        int rc = dkv_commit(t, pairs, MANY, &at);
         until_failure = -1;
         dkv_counts counts;
         assert(dkv_count(t, &counts) == 0);
@@ -121,7 +123,7 @@ static void test_eviction_makes_room_for_every_write(void)
     done_with(t);
 }
 
-static void test_put_many_keeps_the_limit(bool evict)
+static void test_many_keys_keep_the_limit(bool evict)
 {
     enum { MANY = 500 };
     static char keys[MANY][64];
@@ -134,10 +136,12 @@ static void test_put_many_keeps_the_limit(bool evict)
         for (size_t i = 0; i < n; i++)
             pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i],
                                   .key_len = key_of(keys[i], draw(KEYS)),
-                                  .value = {value, draw(sizeof value), NULL}};
+                                  .value = {value, draw(sizeof value), NULL},
+                                  .deadline = DKV_NEVER};
         dkv_counts before, after;
+        size_t at;
         assert(dkv_count(t, &before) == 0);
-        int rc = dkv_put_many(t, pairs, n, DKV_NEVER);
+        int rc = dkv_commit(t, pairs, n, &at);
         assert(dkv_count(t, &after) == 0);
         assert(rc == DKV_EFULL || rc == 0);
         assert(after.sets == before.sets + (rc ? 0 : n));
@@ -201,11 +205,39 @@ static void test_any_finds_every_entry(void)
     done_with(t);
 }
 
+/* What is written over and over within one hold has one owner that the hold gives back;
+   the rest wait for dkv_reap. */
+static void test_a_hold_gives_back_one_owner(void)
+{
+    dkv_table *t = fresh();
+    dkv_hold h;
+    static uint8_t copy[1];
+    dkv_value values[4];
+    for (size_t i = 0; i < 4; i++) /* an even filler: each has an owner */
+        values[i] = make_value(2000 + i, (uint8_t)(2 * i), copy);
+    assert(owners == 4 && dkv_acquire(t, "a", 1, &h) == 0 && !h.gone.owner);
+    for (size_t i = 0; i < 3; i++)
+        assert(dkv_put(&h, values[i], DKV_NEVER) == 0);
+    assert(h.gone.owner == values[0].owner && dkv_expire(&h, now + 5) == 0);
+    assert(dkv_put(&h, values[3], now + 9) == 0 && h.value.len == 2003);
+    dkv_drop(&h);
+    assert(h.gone.owner == values[0].owner && owners == 4);
+    release(&h);
+    assert(owners == 3 && dkv_has_dead(t));
+    dkv_reap(t, let_go, 2);
+    assert(owners == 1 && dkv_has_dead(t));
+    dkv_reap(t, let_go, 2);
+    assert(owners == 0 && !dkv_has_dead(t));
+    sound(t);
+    done_with(t);
+}
+
 static void test_a_closed_table_answers_so(void)
 {
     dkv_table *t = fresh();
     dkv_hold h;
     dkv_counts counts;
+    size_t at;
     assert(dkv_acquire(t, "a", 1, &h) == 0);
     assert(dkv_put(&h, V, DKV_NEVER) == 0);
     release(&h);
@@ -214,7 +246,7 @@ static void test_a_closed_table_answers_so(void)
     assert(dkv_closed(t));
     assert(dkv_acquire(t, "a", 1, &h) == DKV_ECLOSED);
     assert(dkv_acquire_any(t, &h) == DKV_ECLOSED);
-    assert(dkv_put_many(t, NULL, 0, DKV_NEVER) == DKV_ECLOSED);
+    assert(dkv_commit(t, NULL, 0, &at) == DKV_ECLOSED);
     assert(dkv_count(t, &counts) == DKV_ECLOSED);
     assert(dkv_sweep(t) == DKV_ECLOSED);
     assert(dkv_clear(t) == DKV_ECLOSED);
@@ -289,14 +321,15 @@ int main(int argc, char **argv)
     test_a_random_walk_agrees_with_the_model();
     test_a_failed_allocation_changes_nothing(false);
     test_a_failed_allocation_changes_nothing(true);
-    test_put_many_writes_all_or_nothing();
+    test_many_keys_are_written_or_none();
     test_a_full_table_refuses_and_keeps_what_it_has();
     test_eviction_makes_room_for_every_write();
-    test_put_many_keeps_the_limit(false);
-    test_put_many_keeps_the_limit(true);
+    test_many_keys_keep_the_limit(false);
+    test_many_keys_keep_the_limit(true);
     test_a_sweep_in_slices_finds_all();
     test_any_finds_every_entry();
+    test_a_hold_gives_back_one_owner();
     test_a_closed_table_answers_so();
-    puts("test_table: 13 passed, 0 failed");
+    puts("test_table: 14 passed, 0 failed");
     return 0;
 }

@@ -123,6 +123,7 @@ static void empty_and_unlock(dkv_table *t)
 int dkv_clear(dkv_table *t)
 {
     int64_t now = dkv_now(t);
+    unsigned noting = 0;
     dkv_lock_all(t);
     if (dkv_closed(t)) {
         dkv_unlock_all(t);
@@ -131,7 +132,12 @@ int dkv_clear(dkv_table *t)
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         dkv_shard_sweep(&t->shards[i], now);
         t->shards[i].deletes += t->shards[i].live;
+        noting |= t->shards[i].noting;
+        if (t->shards[i].noting & DKV_NOTE_CHANGES)
+            dkv_changes_lose(&t->shards[i].changes);
     }
+    if (noting & DKV_NOTE_EVENTS)
+        (void)dkv_happened(&t->events, DKV_CLEARED, NULL, 0);
     empty_and_unlock(t);
     return 0;
 }
@@ -167,7 +173,7 @@ int dkv_check(dkv_table *t, char *why, size_t size)
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         dkv_shard *s = &t->shards[i];
         dkv_lock(s);
-        uint64_t last = atomic_load(&t->last_version);
+        uint64_t last = atomic_load(&t->events.last_version);
         const char *broken = dkv_shard_check(s, i, &t->secret, last);
         dkv_unlock(t, s);
         if (broken) {

@@ -7,25 +7,16 @@ two to it. Read this one to know what happens.
 A key is there until it is deleted or its deadline has passed; from that moment
 no method sees it, and whichever method meets its remains first clears them away.
 
-Memory. With `max_bytes` a write that would pass it raises StoreFullError and changes
-nothing, or, with ``eviction="lru"``, first drops keys that were not read lately: the
-oldest goes, unless it was read since its last turn, which sends it to the back of the
-line. Removing always works. What an entry takes is an estimate here.
-
-Time. A deadline is an integer of microseconds on the monotonic clock, so that
-setting the wall clock neither kills nor keeps a key. Versions follow the wall
-clock: ``max(last + 1, now in microseconds)``, so they grow with every write, do
-not repeat after a restart, and stay below 2**53 (exact in JSON) until 2255.
+With `max_bytes` a write that would pass it raises StoreFullError and changes nothing, or,
+with ``eviction="lru"``, first drops keys that were not read lately. Removing always works.
 
 The lock is re-entrant because a finalizer or a signal handler may run in the
 middle of a method and use the store it interrupts.
 """
 
-import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from threading import RLock
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from dumbkv._arguments import (
     INT64,
@@ -45,25 +36,15 @@ from dumbkv._arguments import (
     step_from,
     value_from,
 )
+from dumbkv._cells import Cell, Cells
 from dumbkv._entry import Entry
-from dumbkv.errors import ClosedError, StoreFullError, shown
+from dumbkv.errors import ClosedError, shown
 
 T = TypeVar("T")
 
 MAX_KEY = 1024
 MAX_VALUE = 16 * 1024 * 1024
 _MISSING: Any = object()
-_USES = 3
-# What holds an entry: headers of key, value, cell and version, and its share of the dict.
-_OVERHEAD = 320
-_ORDER = 200  # and its links in the order of eviction
-_EMPTY = 4096
-
-
-class _Cell(NamedTuple):
-    value: bytes
-    version: int
-    deadline: int
 
 
 class Table:
@@ -72,18 +53,9 @@ class Table:
     __slots__ = (
         "_awake",
         "_cells",
-        "_clock",
         "_closed",
-        "_counts",
-        "_data_bytes",
         "_default_ttl",
-        "_evict",
-        "_limit",
         "_lock",
-        "_next_deadline",
-        "_overhead",
-        "_uses",
-        "_version",
         "max_key",
         "max_value",
     )
@@ -106,18 +78,9 @@ class Table:
             None if default_ttl is None else microseconds("default_ttl", default_ttl)
         )
         self._lock = RLock()
-        self._limit, self._evict = room_from(max_bytes, eviction)
-        self._overhead = _OVERHEAD + (_ORDER if self._evict else 0)
-        # An ordered dict takes its oldest key out in O(1), which a dict does not.
-        self._cells: dict[bytes, _Cell] = OrderedDict() if self._evict else {}
-        self._uses: dict[bytes, int] = {}
+        self._cells = Cells(*room_from(max_bytes, eviction))
         self._awake = False
-        self._clock: tuple[int, int] | None = None
         self._closed = False
-        self._counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0, "evicted": 0}
-        self._data_bytes = 0
-        self._next_deadline = NEVER
-        self._version = 0
 
     # Reading
 
@@ -148,8 +111,7 @@ class Table:
     def __len__(self) -> int:
         with self._lock:
             self._open()
-            if self._next_deadline <= self._now():
-                self._sweep()
+            self._cells.sweep()
             return len(self._cells)
 
     def entry(self, key: Buffer) -> Entry | None:
@@ -161,7 +123,7 @@ class Table:
                 return None
             expires_at = None
             if cell.deadline != NEVER:
-                expires_at = (self._wall() + cell.deadline - self._now()) / 1e6
+                expires_at = (self._cells.wall() + cell.deadline - self._cells.now()) / 1e6
             return Entry(key, cell.value, cell.version, expires_at)
 
     def get_many(self, keys: Iterable[Buffer]) -> dict[bytes, bytes]:
@@ -179,14 +141,13 @@ class Table:
             cell = self._read(key)
             if cell is None:
                 raise KeyError(key)
-            return None if cell.deadline == NEVER else (cell.deadline - self._now()) / 1e6
+            return None if cell.deadline == NEVER else (cell.deadline - self._cells.now()) / 1e6
 
     # Writing
 
     def __setitem__(self, key: Buffer, value: Buffer) -> None:
         key, value = self._key(key), self._value(value)
         with self._lock:
-            self._open()
             self._live(key)
             self._put(key, value, self._default_deadline())
 
@@ -219,7 +180,6 @@ class Table:
         if if_version is not None:
             check_version(if_version)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if (
                 (nx and cell is not None)
@@ -248,7 +208,6 @@ class Table:
         """The value of `key`, after storing `default` when it was absent."""
         key, value = self._key(key), self._value(default)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is not None:
                 return cell.value
@@ -278,11 +237,13 @@ class Table:
         with self._lock:
             self._open()
             deadline = self._deadline(span, epoch)
-            need = sum(self._cost(key, value) for key, value in pairs)
-            if not self._evict:
+            need = sum(self._cells.cost(key, value) for key, value in pairs)
+            if not self._cells.evicts:
                 cells = ((key, self._live(key)) for key in {key for key, _ in pairs})
-                need -= sum(self._cost(key, cell.value) for key, cell in cells if cell is not None)
-            self._make_room(need)
+                need -= sum(
+                    self._cells.cost(key, cell.value) for key, cell in cells if cell is not None
+                )
+            self._cells.make_room(need)
             for key, value in pairs:
                 self._live(key)
                 self._put(key, value, deadline, room_made=True)
@@ -306,7 +267,6 @@ class Table:
         by = step_from(by, sign)
         span = None if ttl is None else microseconds("ttl", ttl)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is None:
                 total, deadline = by, self._deadline(span, None)
@@ -329,22 +289,20 @@ class Table:
         span = None if ttl is None else microseconds("ttl", ttl)
         epoch = None if expire_at is None else epoch_microseconds(expire_at)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is None:
                 return False
-            self._store(key, cell._replace(deadline=self._deadline(span, epoch)))
+            self._move(key, cell, self._deadline(span, epoch))
             return True
 
     def persist(self, key: Buffer) -> bool:
         """Take the expiry off `key`; whether it had one."""
         key = self._key(key)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is None or cell.deadline == NEVER:
                 return False
-            self._store(key, cell._replace(deadline=NEVER))
+            self._move(key, cell, NEVER)
             return True
 
     # Removing
@@ -359,11 +317,10 @@ class Table:
         if if_version is not None:
             check_version(if_version)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is None or (if_version is not None and cell.version != if_version):
                 return False
-            self._drop(key, cell, "deletes")
+            self._cells.drop(key, cell, "deletes")
             return True
 
     def delete_many(self, keys: Iterable[Buffer]) -> int:
@@ -381,10 +338,9 @@ class Table:
         """Remove `key` and return its value, or `default`; KeyError without one."""
         key = self._key(key)
         with self._lock:
-            self._open()
             cell = self._live(key)
             if cell is not None:
-                self._drop(key, cell, "deletes")
+                self._cells.drop(key, cell, "deletes")
                 return cell.value
         if default is _MISSING:
             raise KeyError(key)
@@ -394,10 +350,9 @@ class Table:
         """Remove some key and return it with its value; KeyError when there is none."""
         with self._lock:
             self._open()
-            if self._next_deadline <= self._now():
-                self._sweep()
+            self._cells.sweep()
             for key, cell in self._cells.items():
-                self._drop(key, cell, "deletes")
+                self._cells.drop(key, cell, "deletes")
                 return key, cell.value
         raise KeyError("popitem(): the store is empty")
 
@@ -405,9 +360,9 @@ class Table:
         """Remove every key at once. O(n)."""
         with self._lock:
             self._open()
-            self._sweep()
-            self._counts["deletes"] += len(self._cells)
-            self._empty()
+            self._cells.sweep()
+            self._cells.counts["deletes"] += len(self._cells)
+            self._cells.clear()
 
     # The whole table
 
@@ -415,13 +370,13 @@ class Table:
         """Clear away the remains of expired keys now; how many there were. O(n)."""
         with self._lock:
             self._open()
-            return self._sweep()
+            return self._cells.sweep()
 
     def close(self) -> None:
         """Give the memory back; every later call but `close` raises ClosedError."""
         with self._lock:
             self._closed = True
-            self._empty()
+            self._cells.clear()
 
     @property
     def closed(self) -> bool:
@@ -434,30 +389,28 @@ class Table:
         """
         with self._lock:
             self._open()
-            self._sweep()
+            self._cells.sweep()
             return list(self._cells), 0
 
     def _counters(self) -> tuple[int, ...]:
         """The fields of Stats, in order."""
         entries = Table.__len__(self)
         with self._lock:
-            return (entries, self._data_bytes, self._memory(), *self._counts.values())
+            cells = self._cells
+            return (entries, cells.data_bytes, cells.memory(), *cells.counts.values())
 
     def _check(self) -> None:
         """Raise AssertionError unless every invariant of the table holds. O(n)."""
         with self._lock:
-            sizes = sum(len(key) + len(cell.value) for key, cell in self._cells.items())
-            assert sizes == self._data_bytes, (sizes, self._data_bytes)
-            first = min((cell.deadline for cell in self._cells.values()), default=NEVER)
-            assert self._next_deadline <= first, (self._next_deadline, first)
-            assert all(cell.version <= self._version for cell in self._cells.values())
+            self._cells.check()
 
     def _next_expiry(self) -> float | None:
         """Seconds to the earliest expiry there may be, or None when nothing can expire."""
         with self._lock:
-            if self._closed or self._next_deadline == NEVER:
+            first = self._cells.next_deadline
+            if self._closed or first == NEVER:
                 return None
-            return max(0, self._next_deadline - self._now()) / 1e6
+            return max(0, first - self._cells.now()) / 1e6
 
     def _wake(self) -> None:
         """Called when the table comes to hold a deadline; a store starts its sweeper then."""
@@ -476,7 +429,7 @@ class Table:
 
     def _set_clock(self, monotonic: int, wall: int) -> None:
         """Stop both clocks at these microseconds, for tests that are not to wait."""
-        self._clock = (monotonic, wall)
+        self._cells.clock = (monotonic, wall)
 
     # Inside the lock
 
@@ -484,107 +437,39 @@ class Table:
         if self._closed:
             raise ClosedError("the store is closed")
 
-    def _now(self) -> int:
-        return time.monotonic_ns() // 1000 if self._clock is None else self._clock[0]
-
-    def _wall(self) -> int:
-        return time.time_ns() // 1000 if self._clock is None else self._clock[1]
-
     def _default_deadline(self) -> int:
         return NEVER if self._default_ttl is None else self._deadline(self._default_ttl, None)
 
     def _deadline(self, span: int | None, epoch: int | None) -> int:
+        cells = self._cells
         if epoch is not None:
-            return NEVER if epoch == NEVER else max(1, self._now() + epoch - self._wall())
+            return NEVER if epoch == NEVER else max(1, cells.now() + epoch - cells.wall())
         if span is None:
             return self._default_deadline()
-        return NEVER if span == NEVER else self._now() + span
+        return NEVER if span == NEVER else cells.now() + span
 
-    def _live(self, key: bytes) -> _Cell | None:
-        cell = self._cells.get(key)
-        if cell is not None and cell.deadline <= self._now():
-            self._drop(key, cell, "expired")
-            return None
-        return cell
-
-    def _read(self, key: bytes) -> _Cell | None:
+    def _read(self, key: bytes) -> Cell | None:
         self._open()
-        cell = self._live(key)
-        self._counts["misses" if cell is None else "hits"] += 1
-        if self._evict and cell is not None:
-            self._uses[key] = min(_USES, self._uses.get(key, 0) + 1)
-        return cell
+        return self._cells.read(key)
+
+    def _live(self, key: bytes) -> Cell | None:
+        self._open()
+        return self._cells.live(key)
 
     def _put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
-        version = max(self._version + 1, self._wall())
-        self._store(key, _Cell(value, version, deadline), room_made)
-        self._version = version
-        self._counts["sets"] += 1
-        return self._version
+        version = self._cells.put(key, value, deadline, room_made)
+        self._see_to(deadline)
+        return version
 
-    def _store(self, key: bytes, cell: _Cell, room_made: bool = False) -> None:
-        old = self._cells.get(key)
-        if self._limit and not room_made:
-            self._make_room(
-                self._cost(key, cell.value) - (self._cost(key, old.value) if old else 0), key
-            )
-        self._cells[key] = cell
-        self._data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
-        if cell.deadline != NEVER:
-            self._next_deadline = min(self._next_deadline, cell.deadline)
-            if not self._awake:
-                self._awake = True
-                self._wake()
+    def _move(self, key: bytes, cell: Cell, deadline: int) -> None:
+        """Give a key another deadline and leave the rest."""
+        self._cells.store(key, cell._replace(deadline=deadline))
+        self._see_to(deadline)
 
-    def _drop(self, key: bytes, cell: _Cell, why: str) -> None:
-        del self._cells[key]
-        self._uses.pop(key, None)
-        self._data_bytes -= len(key) + len(cell.value)
-        self._counts[why] += 1
-
-    def _memory(self) -> int:
-        return _EMPTY + self._data_bytes + self._overhead * len(self._cells)
-
-    def _cost(self, key: bytes, value: bytes) -> int:
-        return len(key) + len(value) + self._overhead
-
-    def _make_room(self, need: int, keep: bytes | None = None) -> None:
-        """Evict until `need` bytes more are within the limit, or raise StoreFullError."""
-        while self._limit and need > 0 and self._memory() + need > self._limit:
-            if not self._evict or need > self._limit or not self._evict_one(keep):
-                raise StoreFullError(
-                    f"the store is full: {self._memory()} of max_bytes={self._limit} bytes are in "
-                    "use and the write needs more: delete keys, raise max_bytes or open it with "
-                    "eviction='lru'"
-                )
-
-    def _evict_one(self, keep: bytes | None) -> bool:
-        cells = self._cells
-        assert isinstance(cells, OrderedDict), "evicting without an order"
-        if len(cells) <= (keep in cells):
-            return False
-        while True:
-            key = next(iter(cells))
-            uses = self._uses.get(key, 0)
-            if key != keep and not uses:
-                self._drop(key, cells[key], "evicted")
-                return True
-            self._uses[key] = max(0, uses - 1)
-            cells.move_to_end(key)
-
-    def _sweep(self) -> int:
-        now = self._now()
-        gone = [(key, cell) for key, cell in self._cells.items() if cell.deadline <= now]
-        for key, cell in gone:
-            self._drop(key, cell, "expired")
-        self._next_deadline = min((c.deadline for c in self._cells.values()), default=NEVER)
-        return len(gone)
-
-    def _empty(self) -> None:
-        self._cells = OrderedDict() if self._evict else {}
-        self._uses = {}
-        self._data_bytes = 0
-        self._next_deadline = NEVER
+    def _see_to(self, deadline: int) -> None:
+        if deadline != NEVER and not self._awake:
+            self._awake = True
+            self._wake()
 
     # Arguments
 

@@ -1,0 +1,323 @@
+"""Plants bugs in the C table, one at a time, and sees its tests go red.
+
+Each bug is a few words of the sources replaced in a copy of them. The tests of that copy
+have to fail, crash, be stopped by a sanitizer or hang. A bug whose words are not to be
+found, or found twice, is an error: it has to follow the code. Bugs of threads are looked
+for by the thread tests under ThreadSanitizer, all others by the tests of the table.
+
+    python csrc/planted.py          all of them
+    python csrc/planted.py 5        every fifth, beginning anywhere
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-UNDEBUG", "-g", "-O1", "-w"]
+SECONDS = 30
+TABLE = [
+    path.name for path in HERE.glob("*.c") if not path.name.startswith(("test_", "fuzz_", "py"))
+]
+
+
+class Bug(NamedTuple):
+    what: str
+    file: str
+    before: str
+    after: str
+    threads: bool = False
+
+
+BUGS = [
+    Bug("probing ends one slot early", "shard.c", "slot + 1 == cap", "slot + 2 == cap"),
+    Bug(
+        "a removed entry leaves no tombstone",
+        "shard.c",
+        "s->slots[slot] = TOMBSTONE;\n    if (",
+        "s->slots[slot] = EMPTY;\n    s->used--;\n    return;\n    if (",
+    ),
+    Bug(
+        "a removed entry's slot counts as free behind a chain",
+        "shard.c",
+        "if (s->slots[after(slot, s->cap)] != EMPTY)\n        return;",
+        "",
+    ),
+    Bug(
+        "keys are compared by tag and length",
+        "shard.c",
+        "e->key_len == key_len && memcmp(dkv_entry_key(e), key, key_len) == 0",
+        "e->key_len == key_len",
+    ),
+    Bug(
+        "a value is refilled into a smaller cell",
+        "shard.c",
+        "dkv_cell_capacity(size_of(e)) == dkv_cell_capacity(new)",
+        "dkv_cell_capacity(size_of(e)) <= dkv_cell_capacity(new)",
+    ),
+    Bug(
+        "a refilled value's bytes are not counted",
+        "shard.c",
+        "    s->data_bytes += value.len - e->value_len;\n",
+        "",
+    ),
+    Bug("the array is filled to the last slot", "shard.c", "cap * 4 / 5", "cap"),
+    Bug(
+        "entries are lost when the array grows",
+        "shard.c",
+        "while (slots[to] != EMPTY)\n            to",
+        "if (slots[to] != EMPTY)\n            to",
+    ),
+    Bug(
+        "a replaced entry's memory stays on the account",
+        "shard.c",
+        "        s->memory -= cost_of(place.entry);\n",
+        "",
+    ),
+    Bug(
+        "the deadline is the last moment",
+        "hold.h",
+        "h->deadline <= dkv_now",
+        "h->deadline < dkv_now",
+    ),
+    Bug(
+        "a sweep takes what has not expired",
+        "shard.c",
+        "if (deadline <= now)\n            dkv_shard_drop",
+        "if (deadline >= now)\n            dkv_shard_drop",
+    ),
+    Bug(
+        "a new deadline is not noted",
+        "shard.c",
+        "    if (deadline < s->next_deadline)\n        s->next_deadline = deadline;\n",
+        "",
+    ),
+    Bug(
+        "a sweep in slices forgets deadlines set meanwhile",
+        "shard.c",
+        "    if (deadline < s->sweep_deadline)\n        s->sweep_deadline = deadline;\n",
+        "",
+    ),
+    Bug("eviction takes the entry that is held", "shard.c", " || entry_in(*slot) == keep", ""),
+    Bug("eviction looks at one slot for ever", "shard.c", "--*slot;\n", ";\n"),
+    Bug(
+        "an owner is let go of twice",
+        "table.c",
+        "let_go(dkv_entry_value(first).owner);",
+        "let_go(dkv_entry_value(first).owner);\n        let_go(dkv_entry_value(first).owner);",
+    ),
+    Bug(
+        "a new deadline lets go of the owner",
+        "one.c",
+        "    h->gone = gone;\n    return rc;",
+        "    return rc;",
+    ),
+    Bug(
+        "a failed growth leaks the entry",
+        "one.c",
+        "            dkv_entry_free(s, e);\n            return DKV_ENOMEM;",
+        "            return DKV_ENOMEM;",
+    ),
+    Bug(
+        "many entries are leaked when one fails",
+        "many.c",
+        "while (i--)\n                dkv_entry_free",
+        "while (--i)\n                dkv_entry_free",
+    ),
+    Bug(
+        "an owner that a write took out is forgotten",
+        "one.c",
+        "    if (gone.owner)\n        h->gone = gone;\n",
+        "    (void)gone;\n",
+    ),
+    Bug(
+        "a hold gives back one owner and forgets another",
+        "one.c",
+        " && !(h->gone.owner && h->value.owner)",
+        "",
+    ),
+    Bug(
+        "an owned value's other size is not counted",
+        "shard.c",
+        "        s->memory += dkv_entry_cost(e->key_len, value, deadline) - cost_of(e);\n",
+        "        ;\n",
+    ),
+    Bug(
+        "versions stand still",
+        "table.c",
+        "next = last + 1 > wall ? last + 1 : wall;",
+        "next = wall;",
+    ),
+    Bug(
+        "an overwritten value keeps its version",
+        "one.c",
+        "    h->entry->version = dkv_next_version(h->table);\n",
+        "",
+    ),
+    Bug(
+        "the limit is settled with the wrong sign",
+        "locks.h",
+        "s->memory - s->settled, memory",
+        "s->settled - s->memory, memory",
+    ),
+    Bug(
+        "the place found before slots moved is written to",
+        "one.c",
+        "place.slot == SIZE_MAX || moved || t->evict",
+        "place.slot == SIZE_MAX || t->evict",
+    ),
+    Bug(
+        "the place of an expired entry is written to",
+        "one.c",
+        "place.slot == SIZE_MAX || moved",
+        "moved",
+    ),
+    Bug(
+        "a closed table goes on",
+        "one.c",
+        "    if (dkv_closed(t)) {\n        dkv_unlock(t, h->shard);",
+        "    if (false) {\n        dkv_unlock(t, h->shard);",
+    ),
+    Bug(
+        "a cell is given out twice",
+        "slab.c",
+        "        page->freed = *(uint16_t *)(void *)cell;\n",
+        "",
+    ),
+    Bug(
+        "a cell is one step too small",
+        "slab.c",
+        "(size + STEP - 1) / STEP - 1",
+        "size / STEP - (size > 15)",
+    ),
+    Bug(
+        "a moved entry's slot points at its old cell",
+        "shard.c",
+        "s->slots[i] = word_for(to, hash) | (s->slots[i] & USE_BITS);\n",
+        "",
+    ),
+    Bug("a minus sign is lost", "decimal.h", "negative ? (int64_t)(0 - magnitude) : ", ""),
+    Bug("zeros may lead", "decimal.h", " || (digits[i] == '0' && n != 1)", ""),
+    Bug(
+        "a lock is given back before it is taken",
+        "lock.h",
+        "atomic_exchange_explicit(word, 1, memory_order_acquire)",
+        "atomic_exchange_explicit(word, 0, memory_order_acquire)",
+        threads=True,
+    ),
+    Bug(
+        "an unlocked shard shows no more than its lock",
+        "lock.h",
+        "atomic_store_explicit(word, 0, memory_order_release)",
+        "atomic_store_explicit(word, 0, memory_order_relaxed)",
+        threads=True,
+    ),
+    Bug(
+        "a shard stays locked after a close",
+        "one.c",
+        "    if (dkv_closed(t)) {\n        dkv_unlock(t, h->shard);",
+        "    if (dkv_closed(t)) {",
+        threads=True,
+    ),
+    Bug(
+        "another thread's shard is evicted from",
+        "room.c",
+        "if (!held && !dkv_try_lock(s))",
+        "if (!held && !dkv_try_lock(s) && false)",
+        threads=True,
+    ),
+    Bug(
+        "the sum of used bytes is read, then written",
+        "room.c",
+        "atomic_compare_exchange_weak(&t->used, &used, used + bytes)",
+        "(t->used = used + bytes)",
+        threads=True,
+    ),
+    Bug(
+        "many keys settle one shard after another",
+        "many.c",
+        "    settle(t, &span);\n",
+        "",
+        threads=True,
+    ),
+]
+
+
+def run(command: list[str], where: Path) -> bool:
+    """Whether it succeeds in time."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=where,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=SECONDS,
+            env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1"},
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def build(where: Path, test: str, threads: bool) -> None:
+    """Compile a test; a bug that does not compile is no bug."""
+    sources = [f"{test}.c"]
+    if threads:
+        sources += [*TABLE, "-pthread"]
+    sanitizers = "thread" if threads else "address,undefined"
+    command = ["gcc", *FLAGS, f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
+    subprocess.run([*command, *sources, "-o", test], cwd=where, check=True)
+
+
+def survives(bug: Bug | None, threads: bool) -> bool:
+    """Whether all tests pass on a copy with the bug in it."""
+    with tempfile.TemporaryDirectory() as directory:
+        where = Path(directory) / "csrc"
+        shutil.copytree(HERE, where, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        if bug:
+            path = where / bug.file
+            text = path.read_text()
+            if text.count(bug.before) != 1:
+                raise SystemExit(
+                    f"planted: {bug.what}: its words stand {text.count(bug.before)} times"
+                    f" in {bug.file}: expected once"
+                )
+            path.write_text(text.replace(bug.before, bug.after))
+        if threads:
+            build(where, "test_threads", threads=True)
+            return run(["setarch", "-R", "./test_threads", "4000"], where)
+        for test, arguments in (("test_table", ["1"]), ("test_failing", [])):
+            build(where, test, threads=False)
+            if not run([f"./{test}", *arguments], where):
+                return False
+        return True
+
+
+def main() -> int:
+    every = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    chosen = BUGS[random.randrange(every) :: every]
+    began = time.monotonic()
+    failed = 0
+    for threads in (False, True):
+        if not survives(None, threads):
+            print("planted: the tests are red with no bug planted")
+            return 1
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda bug: survives(bug, bug.threads), chosen)
+        for bug, survived in zip(chosen, results, strict=True):
+            failed += survived
+            print(f"planted: {bug.what}: {'NOT SEEN' if survived else 'seen'}", flush=True)
+    seconds = time.monotonic() - began
+    print(f"planted: {len(chosen) - failed} passed, {failed} failed in {seconds:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""What the table in pure Python keeps: its entries, what they take, their time and counters.
+
+Nothing here locks; the table does, around every call.
+
+Memory. What an entry takes is an estimate. When it evicts, the oldest key goes, unless it was
+read since its last turn, which sends it to the back of the line.
+
+Time. A deadline is an integer of microseconds on the monotonic clock, so that
+setting the wall clock neither kills nor keeps a key. Versions follow the wall
+clock: ``max(last + 1, now in microseconds)``, so they grow with every write, do
+not repeat after a restart, and stay below 2**53 (exact in JSON) until 2255.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import ItemsView, Iterator
+from typing import NamedTuple
+
+from dumbkv._arguments import NEVER
+from dumbkv.errors import StoreFullError
+
+USES = 3
+# What holds an entry: headers of key, value, cell and version, and its share of the dict.
+OVERHEAD = 320
+ORDER = 200  # and its links in the order of eviction
+EMPTY = 4096
+
+
+class Cell(NamedTuple):
+    value: bytes
+    version: int
+    deadline: int
+
+
+class Cells:
+    """Cells by key. Costs are O(1) unless said."""
+
+    __slots__ = (
+        "_by_key",
+        "_limit",
+        "_overhead",
+        "_uses",
+        "_version",
+        "clock",
+        "counts",
+        "data_bytes",
+        "evicts",
+        "next_deadline",
+    )
+
+    def __init__(self, limit: int, evicts: bool) -> None:
+        self._limit, self.evicts = limit, evicts
+        self._overhead = OVERHEAD + (ORDER if evicts else 0)
+        self._version = 0
+        self.clock: tuple[int, int] | None = None
+        """Both clocks stand at these microseconds, monotonic and wall; None lets them run."""
+        self.counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0, "evicted": 0}
+        self.clear()
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._by_key)
+
+    def items(self) -> ItemsView[bytes, Cell]:
+        return self._by_key.items()
+
+    # Time
+
+    def now(self) -> int:
+        return time.monotonic_ns() // 1000 if self.clock is None else self.clock[0]
+
+    def wall(self) -> int:
+        return time.time_ns() // 1000 if self.clock is None else self.clock[1]
+
+    def sweep(self) -> int:
+        """Drop what has expired: how many. O(n) when something can have."""
+        now = self.now()
+        if self.next_deadline > now:
+            return 0
+        gone = [(key, cell) for key, cell in self.items() if cell.deadline <= now]
+        for key, cell in gone:
+            self.drop(key, cell, "expired")
+        self.next_deadline = min((cell.deadline for _, cell in self.items()), default=NEVER)
+        return len(gone)
+
+    # One key
+
+    def live(self, key: bytes) -> Cell | None:
+        """The key's cell; one that has expired is dropped."""
+        cell = self._by_key.get(key)
+        if cell is not None and cell.deadline <= self.now():
+            self.drop(key, cell, "expired")
+            return None
+        return cell
+
+    def read(self, key: bytes) -> Cell | None:
+        """The same, counted as a hit or a miss."""
+        cell = self.live(key)
+        self.counts["misses" if cell is None else "hits"] += 1
+        if self.evicts and cell is not None:
+            self._uses[key] = min(USES, self._uses.get(key, 0) + 1)
+        return cell
+
+    def put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
+        """Write a value and give its version."""
+        version = max(self._version + 1, self.wall())
+        self.store(key, Cell(value, version, deadline), room_made)
+        self._version = version
+        self.counts["sets"] += 1
+        return version
+
+    def store(self, key: bytes, cell: Cell, room_made: bool = False) -> None:
+        old = self._by_key.get(key)
+        if not room_made:
+            before = self.cost(key, old.value) if old is not None else 0
+            self.make_room(self.cost(key, cell.value) - before, key)
+        self._by_key[key] = cell
+        self.data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
+        self.next_deadline = min(self.next_deadline, cell.deadline)
+
+    def drop(self, key: bytes, cell: Cell, why: str) -> None:
+        del self._by_key[key]
+        self._uses.pop(key, None)
+        self.data_bytes -= len(key) + len(cell.value)
+        self.counts[why] += 1
+
+    def clear(self) -> None:
+        # An ordered dict takes its oldest key out in O(1), which a dict does not.
+        self._by_key: dict[bytes, Cell] = OrderedDict() if self.evicts else {}
+        self._uses: dict[bytes, int] = {}
+        self.data_bytes = 0
+        self.next_deadline = NEVER
+
+    # Memory
+
+    def memory(self) -> int:
+        return EMPTY + self.data_bytes + self._overhead * len(self)
+
+    def cost(self, key: bytes, value: bytes) -> int:
+        return len(key) + len(value) + self._overhead
+
+    def make_room(self, need: int, keep: bytes | None = None) -> None:
+        """Evict until `need` bytes more are within the limit, or raise StoreFullError."""
+        while self._limit and need > 0 and self.memory() + need > self._limit:
+            if not self.evicts or need > self._limit or not self._evict_one(keep):
+                raise StoreFullError(
+                    f"the store is full: {self.memory()} of max_bytes={self._limit} bytes are in "
+                    "use and the write needs more: delete keys, raise max_bytes or open it with "
+                    "eviction='lru'"
+                )
+
+    def _evict_one(self, keep: bytes | None) -> bool:
+        cells = self._by_key
+        assert isinstance(cells, OrderedDict), "evicting without an order"
+        if len(cells) <= (keep in cells):
+            return False
+        while True:
+            key = next(iter(cells))
+            uses = self._uses.get(key, 0)
+            if key != keep and not uses:
+                self.drop(key, cells[key], "evicted")
+                return True
+            self._uses[key] = max(0, uses - 1)
+            cells.move_to_end(key)
+
+    def check(self) -> None:
+        """Raise AssertionError unless every invariant holds. O(n)."""
+        sizes = sum(len(key) + len(cell.value) for key, cell in self.items())
+        assert sizes == self.data_bytes, (sizes, self.data_bytes)
+        first = min((cell.deadline for _, cell in self.items()), default=NEVER)
+        assert self.next_deadline <= first, (self.next_deadline, first)
+        assert all(cell.version <= self._version for _, cell in self.items())
+        assert self._uses.keys() <= self._by_key.keys()
