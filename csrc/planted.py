@@ -84,8 +84,8 @@ BUGS = [
     Bug(
         "the deadline is the last moment",
         "hold.h",
-        "h->deadline <= dkv_now",
-        "h->deadline < dkv_now",
+        "h->deadline <= (now",
+        "h->deadline < (now",
     ),
     Bug(
         "a sweep takes what has not expired",

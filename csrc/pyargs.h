@@ -23,7 +23,7 @@ typedef struct {
 static struct {
     PyObject *entry_type;
     PyObject *closed_error, *invalid_key_error, *too_large_error, *not_an_integer_error;
-    PyObject *store_full_error;
+    PyObject *store_full_error, *conflict_error;
     PyObject *shown;
 } names;
 

@@ -176,20 +176,23 @@ static PyObject *Table_set_many(PyObject *self, PyObject *const *args, Py_ssize_
     return write_many((TableObject *)self, "set_many", slots[0], expiry);
 }
 
-/* Values into `found`, a place for each key; NULL where there is none. */
-static int values_of(TableObject *self, Many *many, PyObject **found)
+/* How many keys are looked at: reading their values, which is counted; the same, uncounted;
+   or only whether they are there. */
+typedef enum { READ, LOOK, WHETHER } How_many;
+
+/* Values into `found`, a place for each key, or None for WHETHER; NULL where there is none. */
+static int values_of(TableObject *self, Many *many, How_many how, PyObject **found)
 {
     dkv_span span;
-    size_t n = (size_t)many->n;
-    int rc = dkv_begin(self->table, many->pairs, n, &span);
+    int rc = dkv_begin(self->table, many->pairs, (size_t)many->n, &span);
     if (rc < 0) {
         raise_code(self, rc);
         return -1;
     }
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; i < span.n && rc == 0; i++) {
         dkv_hold hold;
-        if (dkv_find(&span, i, true, &hold)) {
-            found[i] = value_of(&hold);
+        if (dkv_find(&span, i, how == READ, &hold)) {
+            found[i] = how == WHETHER ? Py_NewRef(Py_None) : value_of(&hold);
             rc = found[i] ? 0 : -1;
         }
     }
@@ -197,25 +200,56 @@ static int values_of(TableObject *self, Many *many, PyObject **found)
     return rc;
 }
 
-static PyObject *Table_get_many(PyObject *self, PyObject *arg)
+/* Add a key that is there to a dict or list. */
+static int add_found(PyObject *result, PyObject *key, PyObject *value, How_many how)
+{
+    if (how == READ)
+        return PyDict_SetItem(result, key, value);
+    if (how == WHETHER)
+        return PyList_Append(result, key);
+    PyObject *pair = PyTuple_Pack(2, key, value);
+    int rc = pair ? PyList_Append(result, pair) : -1;
+    Py_XDECREF(pair);
+    return rc;
+}
+
+static PyObject *look_at(TableObject *self, PyObject *keys, How_many how)
 {
     Many many;
-    if (many_keys((TableObject *)self, &many, arg) < 0)
+    if (many_keys(self, &many, keys) < 0)
         return NULL;
     PyObject **found = PyMem_Calloc((size_t)many.n + 1, sizeof *found);
-    PyObject *result = found ? PyDict_New() : PyErr_NoMemory();
-    int rc = result ? values_of((TableObject *)self, &many, found) : -1;
+    PyObject *result = !found ? PyErr_NoMemory() : how == READ ? PyDict_New() : PyList_New(0);
+    int rc = result ? values_of(self, &many, how, found) : -1;
     for (Py_ssize_t i = 0; found && i < many.n; i++) {
         if (found[i] && rc == 0)
-            rc = PyDict_SetItem(result, many.keys[i].owner, found[i]);
+            rc = add_found(result, many.keys[i].owner, found[i], how);
         Py_XDECREF(found[i]);
     }
     PyMem_Free(found);
     many_clear(&many);
-    finish((TableObject *)self, DKV_NEVER);
-    if (rc < 0)
+    if (rc == 0)
+        finish(self, DKV_NEVER);
+    else
         Py_CLEAR(result);
     return result;
+}
+
+static PyObject *Table_get_many(PyObject *self, PyObject *keys)
+{
+    return look_at((TableObject *)self, keys, READ);
+}
+
+/* Those of the keys that are there, in their order, as pairs with their values. */
+static PyObject *Table_pairs(PyObject *self, PyObject *keys)
+{
+    return look_at((TableObject *)self, keys, LOOK);
+}
+
+/* The same without the values. */
+static PyObject *Table_those(PyObject *self, PyObject *keys)
+{
+    return look_at((TableObject *)self, keys, WHETHER);
 }
 
 static PyObject *Table_delete_many(PyObject *self, PyObject *arg)

@@ -19,6 +19,7 @@
 #include "pyread.h"
 #include "pywrite.h"
 #include "pymany.h"
+#include "pybatch.h"
 
 /* The whole table, as far as it makes Python objects */
 
@@ -29,6 +30,8 @@ static int append_key(void *list, const uint8_t *key, size_t key_len)
     Py_XDECREF(bytes);
     return rc ? 1 : 0;
 }
+
+#include "pynews.h"
 
 /* Whole shards, until there are enough keys to be worth the call. */
 static PyObject *Table_keys(PyObject *self, PyObject *arg)
@@ -66,6 +69,12 @@ static PyObject *Table_set_clock(PyObject *self, PyObject *args)
 
 /* Called when the table comes to hold a deadline; a store starts its sweeper then. */
 static PyObject *Table_wake(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(Py_None);
+}
+
+/* Called when something happened that somebody waits for; a store tells them. */
+static PyObject *Table_news(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
 {
     return Py_NewRef(Py_None);
 }
@@ -197,6 +206,16 @@ static PyMethodDef Table_methods[] = {
     {"persist", Table_persist, METH_O, NULL},
     {"popitem", Table_popitem, METH_NOARGS, NULL},
     {"_keys", Table_keys, METH_O, NULL},
+    {"_pairs", Table_pairs, METH_O, NULL},
+    {"_those", Table_those, METH_O, NULL},
+    {"_commit", Table_commit, METH_O, NULL},
+    {"_note", Table_note, METH_O, NULL},
+    {"_changes", Table_changes, METH_NOARGS, NULL},
+    {"_watch", Table_watch, METH_O, NULL},
+    {"_unwatch", Table_unwatch, METH_NOARGS, NULL},
+    {"_events", Table_events, METH_O, NULL},
+    {"_expect", Table_expect, METH_NOARGS, NULL},
+    {"_news", Table_news, METH_NOARGS, NULL},
     {"_handle", Table_handle, METH_NOARGS, NULL},
     {"_wake", Table_wake, METH_NOARGS, NULL},
     {"_reap", Table_reap, METH_NOARGS, NULL},
@@ -246,10 +265,11 @@ static int install(void)
     names.too_large_error = imported("dumbkv.errors", "TooLargeError");
     names.not_an_integer_error = imported("dumbkv.errors", "NotAnIntegerError");
     names.store_full_error = imported("dumbkv.errors", "StoreFullError");
+    names.conflict_error = imported("dumbkv.errors", "ConflictError");
     names.shown = imported("dumbkv.errors", "shown");
     if (!names.entry_type || !names.closed_error || !names.invalid_key_error ||
         !names.too_large_error || !names.store_full_error || !names.not_an_integer_error ||
-        !names.shown)
+        !names.conflict_error || !names.shown)
         return -1;
     PyObject *type = PyType_FromSpec(&Table_spec);
     PyObject *module = type ? PyImport_AddModule("dumbkv._native") : NULL; /* borrowed */

@@ -53,20 +53,27 @@ static void release(TableObject *self, dkv_hold *hold)
         let_go_later(self, hold->gone);
 }
 
-/* After a call that may have removed something, or set a deadline: let go of values that
-   are gone, and see to it that somebody sweeps. With a deadline this runs Python, so no
-   exception may be set: raise after it, and give DKV_NEVER when nothing was written. */
+static void tell(TableObject *self, const char *method)
+{
+    PyObject *done = PyObject_CallMethod((PyObject *)self, method, NULL);
+    if (!done)
+        PyErr_WriteUnraisable((PyObject *)self);
+    Py_XDECREF(done);
+}
+
+/* After a call that may have written or removed something, or set a deadline: let go of
+   values that are gone, tell who waits for news, and see to it that somebody sweeps. This
+   may run Python, so no exception may be set: raise after it, and give DKV_NEVER when
+   nothing was written. */
 static void finish(TableObject *self, int64_t deadline)
 {
     enum { SOME = 1000 };
     if (dkv_has_dead(self->table))
         dkv_reap(self->table, let_go, SOME);
-    if (deadline != DKV_NEVER && dkv_wakes(self->table)) {
-        PyObject *done = PyObject_CallMethod((PyObject *)self, "_wake", NULL);
-        if (!done)
-            PyErr_WriteUnraisable((PyObject *)self);
-        Py_XDECREF(done);
-    }
+    if (dkv_has_news(self->table))
+        tell(self, "_news");
+    if (deadline != DKV_NEVER && dkv_wakes(self->table))
+        tell(self, "_wake");
 }
 
 /* Find the key and write under the conditions: 1, 0 when one failed, or a code. */

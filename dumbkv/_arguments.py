@@ -5,7 +5,7 @@ The C table's twin is ``csrc/pyargs.h``; a test holds the two to the same words.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dumbkv.errors import InvalidKeyError, NotAnIntegerError, TooLargeError, shown
 
@@ -127,6 +127,36 @@ def integer_from(key: bytes, value: bytes) -> int:
             f"the value at key {shown(key)} is not a decimal 64-bit integer: {shown(value)}"
         )
     return int(value)
+
+
+PUT, PUT_KEEPING, DROP, LOOK = range(4)
+"""What to do with one key of many: write it, write it and leave its expiry, remove it, or
+only look at its version."""
+
+
+class Operation(NamedTuple):
+    """What to do with one key of many, checked."""
+
+    act: int
+    key: bytes
+    want: int | None
+    value: bytes
+    span: int | None
+    epoch: int | None
+
+
+def operation_from(given: tuple[Any, ...], max_key: int, max_value: int) -> Operation:
+    act, key, want, value, ttl, expire_at = given
+    if want is not None and want != 0:
+        check_version(want)
+    check_expiry(ttl, expire_at, act == PUT_KEEPING)
+    span = None if ttl is None else microseconds("ttl", ttl)
+    epoch = None if expire_at is None else epoch_microseconds(expire_at)
+    checked = key_from(key, max_key)
+    writes = act in (PUT, PUT_KEEPING)
+    return Operation(
+        act, checked, want, value_from(value, max_value) if writes else b"", span, epoch
+    )
 
 
 def pairs_from(

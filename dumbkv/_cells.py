@@ -17,6 +17,7 @@ from collections.abc import ItemsView, Iterator
 from typing import NamedTuple
 
 from dumbkv._arguments import NEVER
+from dumbkv._news import CLEARED, DELETED, EVICTED, EXPIRED, SET, News
 from dumbkv.errors import StoreFullError
 
 USES = 3
@@ -24,6 +25,9 @@ USES = 3
 OVERHEAD = 320
 ORDER = 200  # and its links in the order of eviction
 EMPTY = 4096
+
+
+COUNTERS = {DELETED: "deletes", EXPIRED: "expired", EVICTED: "evicted"}
 
 
 class Cell(NamedTuple):
@@ -45,6 +49,7 @@ class Cells:
         "counts",
         "data_bytes",
         "evicts",
+        "news",
         "next_deadline",
     )
 
@@ -55,7 +60,9 @@ class Cells:
         self.clock: tuple[int, int] | None = None
         """Both clocks stand at these microseconds, monotonic and wall; None lets them run."""
         self.counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0, "evicted": 0}
-        self.clear()
+        self.news = News()
+        self.next_deadline: int
+        self._reset()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -81,7 +88,7 @@ class Cells:
             return 0
         gone = [(key, cell) for key, cell in self.items() if cell.deadline <= now]
         for key, cell in gone:
-            self.drop(key, cell, "expired")
+            self.drop(key, cell, EXPIRED)
         self.next_deadline = min((cell.deadline for _, cell in self.items()), default=NEVER)
         return len(gone)
 
@@ -91,7 +98,7 @@ class Cells:
         """The key's cell; one that has expired is dropped."""
         cell = self._by_key.get(key)
         if cell is not None and cell.deadline <= self.now():
-            self.drop(key, cell, "expired")
+            self.drop(key, cell, EXPIRED)
             return None
         return cell
 
@@ -105,33 +112,61 @@ class Cells:
 
     def put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
         """Write a value and give its version."""
-        version = max(self._version + 1, self.wall())
-        self.store(key, Cell(value, version, deadline), room_made)
-        self._version = version
-        self.counts["sets"] += 1
-        return version
-
-    def store(self, key: bytes, cell: Cell, room_made: bool = False) -> None:
-        old = self._by_key.get(key)
         if not room_made:
-            before = self.cost(key, old.value) if old is not None else 0
-            self.make_room(self.cost(key, cell.value) - before, key)
+            self._room_for(key, value)
+        self._version = max(self._version + 1, self.wall())
+        self._store(key, Cell(value, self._version, deadline))
+        self.counts["sets"] += 1
+        self._happened(SET, key)
+        return self._version
+
+    def move(self, key: bytes, cell: Cell, deadline: int) -> None:
+        """Give a key another deadline and leave the rest."""
+        self._room_for(key, cell.value)
+        self._store(key, cell._replace(deadline=deadline))
+
+    def _store(self, key: bytes, cell: Cell) -> None:
+        old = self._by_key.get(key)
         self._by_key[key] = cell
+        if old is None:
+            self.news.changed(key, len(self))
         self.data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
         self.next_deadline = min(self.next_deadline, cell.deadline)
 
-    def drop(self, key: bytes, cell: Cell, why: str) -> None:
+    def drop(self, key: bytes, cell: Cell, why: int = DELETED) -> None:
         del self._by_key[key]
         self._uses.pop(key, None)
         self.data_bytes -= len(key) + len(cell.value)
-        self.counts[why] += 1
+        self.counts[COUNTERS[why]] += 1
+        self.news.changed(key, len(self))
+        self._gone(why, key)
 
     def clear(self) -> None:
+        """Drop everything."""
+        self.counts["deletes"] += len(self)
+        self._reset()
+        self.news.lose()
+        self._gone(CLEARED, b"")
+
+    def _gone(self, why: int, key: bytes) -> None:
+        if self.news.watchers:
+            self._version = max(self._version + 1, self.wall())
+            self._happened(why, key)
+
+    def _happened(self, what: int, key: bytes) -> None:
+        if self.news.watchers:
+            self.news.happened(what, key, self._version)
+
+    def _reset(self) -> None:
         # An ordered dict takes its oldest key out in O(1), which a dict does not.
         self._by_key: dict[bytes, Cell] = OrderedDict() if self.evicts else {}
         self._uses: dict[bytes, int] = {}
         self.data_bytes = 0
         self.next_deadline = NEVER
+
+    @property
+    def last_version(self) -> int:
+        return self._version
 
     # Memory
 
@@ -140,6 +175,11 @@ class Cells:
 
     def cost(self, key: bytes, value: bytes) -> int:
         return len(key) + len(value) + self._overhead
+
+    def _room_for(self, key: bytes, value: bytes) -> None:
+        old = self._by_key.get(key)
+        before = self.cost(key, old.value) if old is not None else 0
+        self.make_room(self.cost(key, value) - before, key)
 
     def make_room(self, need: int, keep: bytes | None = None) -> None:
         """Evict until `need` bytes more are within the limit, or raise StoreFullError."""
@@ -160,7 +200,7 @@ class Cells:
             key = next(iter(cells))
             uses = self._uses.get(key, 0)
             if key != keep and not uses:
-                self.drop(key, cells[key], "evicted")
+                self.drop(key, cells[key], EVICTED)
                 return True
             self._uses[key] = max(0, uses - 1)
             cells.move_to_end(key)

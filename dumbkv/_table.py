@@ -19,11 +19,16 @@ from threading import RLock
 from typing import Any, Literal, TypeVar, overload
 
 from dumbkv._arguments import (
+    DROP,
     INT64,
     KEY_CEILING,
+    LOOK,
     NEVER,
+    PUT,
+    PUT_KEEPING,
     VALUE_CEILING,
     Buffer,
+    Operation,
     check_expiry,
     check_version,
     epoch_microseconds,
@@ -31,6 +36,7 @@ from dumbkv._arguments import (
     key_from,
     limit,
     microseconds,
+    operation_from,
     pairs_from,
     room_from,
     step_from,
@@ -38,7 +44,7 @@ from dumbkv._arguments import (
 )
 from dumbkv._cells import Cell, Cells
 from dumbkv._entry import Entry
-from dumbkv.errors import ClosedError, shown
+from dumbkv.errors import ClosedError, ConflictError, shown
 
 T = TypeVar("T")
 
@@ -320,7 +326,7 @@ class Table:
             cell = self._live(key)
             if cell is None or (if_version is not None and cell.version != if_version):
                 return False
-            self._cells.drop(key, cell, "deletes")
+            self._drop(key, cell)
             return True
 
     def delete_many(self, keys: Iterable[Buffer]) -> int:
@@ -340,7 +346,7 @@ class Table:
         with self._lock:
             cell = self._live(key)
             if cell is not None:
-                self._cells.drop(key, cell, "deletes")
+                self._drop(key, cell)
                 return cell.value
         if default is _MISSING:
             raise KeyError(key)
@@ -352,7 +358,7 @@ class Table:
             self._open()
             self._cells.sweep()
             for key, cell in self._cells.items():
-                self._cells.drop(key, cell, "deletes")
+                self._drop(key, cell)
                 return key, cell.value
         raise KeyError("popitem(): the store is empty")
 
@@ -361,8 +367,8 @@ class Table:
         with self._lock:
             self._open()
             self._cells.sweep()
-            self._cells.counts["deletes"] += len(self._cells)
             self._cells.clear()
+            self._tell()
 
     # The whole table
 
@@ -370,13 +376,16 @@ class Table:
         """Clear away the remains of expired keys now; how many there were. O(n)."""
         with self._lock:
             self._open()
-            return self._cells.sweep()
+            swept = self._cells.sweep()
+            self._tell()
+            return swept
 
     def close(self) -> None:
         """Give the memory back; every later call but `close` raises ClosedError."""
         with self._lock:
             self._closed = True
             self._cells.clear()
+            self._tell()
 
     @property
     def closed(self) -> bool:
@@ -403,6 +412,94 @@ class Table:
         """Raise AssertionError unless every invariant of the table holds. O(n)."""
         with self._lock:
             self._cells.check()
+
+    # Many keys, for what is built on the table
+
+    def _pairs(self, keys: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """Those of the keys that are there, in their order, with their values."""
+        with self._lock:
+            cells = [(key, self._live(key)) for key in keys]
+        return [(key, cell.value) for key, cell in cells if cell is not None]
+
+    def _those(self, keys: Iterable[bytes]) -> list[bytes]:
+        """The same without the values."""
+        with self._lock:
+            return [key for key in keys if self._live(key) is not None]
+
+    def _commit(self, operations: list[tuple[Any, ...]]) -> list[int]:
+        """Do all of the operations on different keys, in one step, or none.
+
+        Each is (PUT, PUT_KEEPING, DROP or LOOK; key; the version it has to be at, 0 for
+        absent, None for any; value; ttl; expire_at). Gives the versions of what was written
+        and, of what was removed, whether it was there. Raises ConflictError.
+        """
+        checked = [operation_from(each, self.max_key, self.max_value) for each in operations]
+        with self._lock:
+            self._open()
+            before = [self._live(each.key) for each in checked]
+            need = 0
+            for each, cell in zip(checked, before, strict=True):
+                if each.want is not None and each.want != (cell.version if cell else 0):
+                    raise ConflictError(each.key)
+                if each.act in (PUT, PUT_KEEPING):
+                    need += self._cells.cost(each.key, each.value)
+                if each.act != LOOK and cell is not None and not self._cells.evicts:
+                    need -= self._cells.cost(each.key, cell.value)
+            self._cells.make_room(need)
+            return [self._do(each, cell) for each, cell in zip(checked, before, strict=True)]
+
+    def _do(self, operation: Operation, before: Cell | None) -> int:
+        key = operation.key
+        if operation.act == LOOK:
+            return 0
+        cell = self._live(key)
+        if operation.act == DROP:
+            if cell is not None:
+                self._drop(key, cell)
+            return int(cell is not None)
+        deadline = self._deadline(operation.span, operation.epoch)
+        if operation.act == PUT_KEEPING and before is not None:
+            deadline = before.deadline
+        return self._put(key, operation.value, deadline, room_made=True)
+
+    # What it tells others
+
+    def _note(self, on: bool) -> None:
+        """Keep a journal of keys that appear and vanish, from an empty one on, or stop."""
+        with self._lock:
+            self._cells.news.note(on)
+
+    def _changes(self) -> list[bytes] | None:
+        """Keys that appeared or vanished since the last call; None when there were too many."""
+        with self._lock:
+            self._open()
+            return self._cells.news.changes()
+
+    def _watch(self, since: int | None) -> int | None:
+        """Begin to watch after a version, or from now on for None: where to read, or None
+        when the events since then are not kept."""
+        with self._lock:
+            self._open()
+            return self._cells.news.watch(since, self._cells.last_version)
+
+    def _unwatch(self) -> None:
+        with self._lock:
+            self._cells.news.unwatch()
+
+    def _events(self, place: int) -> tuple[list[tuple[int, bytes, int]], int] | None:
+        """Some events, as (what, key, version), and where to read on; None when they are lost."""
+        with self._lock:
+            self._open()
+            return self._cells.news.events(place)
+
+    def _expect(self) -> None:
+        """Somebody is about to wait: call `_news` once after something happened."""
+        self._cells.news.waited = True
+
+    def _news(self) -> None:
+        """Called when something happened that somebody waits for; a store tells them."""
+
+    # Its time
 
     def _next_expiry(self) -> float | None:
         """Seconds to the earliest expiry there may be, or None when nothing can expire."""
@@ -459,11 +556,20 @@ class Table:
     def _put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
         version = self._cells.put(key, value, deadline, room_made)
         self._see_to(deadline)
+        self._tell()
         return version
+
+    def _drop(self, key: bytes, cell: Cell) -> None:
+        self._cells.drop(key, cell)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._cells.news.due():
+            self._news()
 
     def _move(self, key: bytes, cell: Cell, deadline: int) -> None:
         """Give a key another deadline and leave the rest."""
-        self._cells.store(key, cell._replace(deadline=deadline))
+        self._cells.move(key, cell, deadline)
         self._see_to(deadline)
 
     def _see_to(self, deadline: int) -> None:

@@ -24,6 +24,22 @@ class StoreFullError(DumbKVError):
     """A write that would pass ``max_bytes`` in a store that does not evict."""
 
 
+class ConflictError(DumbKVError):
+    """A batch found a key at another version than the one it checked; `key` says which."""
+
+    key: bytes
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(
+            f"the key {shown(key)} is not at the version that was checked: read it and try again"
+        )
+        self.key = key
+
+
+class WatchLostError(DumbKVError):
+    """More happened than is kept for a watch: read the store anew and watch from there."""
+
+
 class NotAnIntegerError(DumbKVError, ValueError):
     """``incr`` or ``decr`` met a value that is not a decimal 64-bit integer."""
 

@@ -1,0 +1,109 @@
+/*
+ * What the table tells others: keys that appeared and vanished, and events. Part of pytable.c.
+ */
+
+/* The keys in a shard's journal, added to a list. */
+static int keys_of(PyObject *list, const uint8_t *bytes, size_t len)
+{
+    for (const uint8_t *at = bytes; at < bytes + len;) {
+        uint16_t key_len;
+        memcpy(&key_len, at, sizeof key_len);
+        at += sizeof key_len;
+        if (append_key(list, at, key_len))
+            return -1;
+        at += key_len;
+    }
+    return 0;
+}
+
+/* Keep a journal of keys that appear and vanish, from an empty one on, or stop. */
+static PyObject *Table_note(PyObject *self, PyObject *on)
+{
+    dkv_note_changes(((TableObject *)self)->table, PyObject_IsTrue(on) == 1);
+    return Py_NewRef(Py_None);
+}
+
+/* Keys that appeared or vanished since the last call; None when there were too many. */
+static PyObject *Table_changes(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = PyList_New(0);
+    int rc = list ? 0 : -1;
+    for (size_t shard = 0; shard < DKV_SHARDS && rc == 0; shard++) {
+        uint8_t *bytes;
+        size_t len;
+        int code = dkv_take_changes(((TableObject *)self)->table, shard, &bytes, &len);
+        if (code == DKV_ELOST) {
+            Py_DECREF(list);
+            return Py_NewRef(Py_None);
+        }
+        if (code < 0)
+            raise_code((TableObject *)self, code);
+        rc = code < 0 ? -1 : keys_of(list, bytes, len);
+        dkv_free_changes(bytes);
+    }
+    if (rc < 0)
+        Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *lost_or(TableObject *self, int64_t code)
+{
+    return code == DKV_ELOST ? Py_NewRef(Py_None) : raise_code(self, (int)code);
+}
+
+/* Begin to watch after a version, or from now on for None: where to read, or None when the
+   events since then are not kept. */
+static PyObject *Table_watch(PyObject *self, PyObject *since)
+{
+    uint64_t version = DKV_NOW, at;
+    if (given(since) && (version = PyLong_AsUnsignedLongLong(since)) == DKV_NOW && PyErr_Occurred())
+        return NULL;
+    int rc = dkv_watch(((TableObject *)self)->table, version, &at);
+    return rc < 0 ? lost_or((TableObject *)self, rc) : PyLong_FromUnsignedLongLong(at);
+}
+
+static PyObject *Table_unwatch(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    dkv_unwatch(((TableObject *)self)->table);
+    return Py_NewRef(Py_None);
+}
+
+/* Some events, as (what, key, version), and where to read on; None when they are lost. */
+static PyObject *Table_events(PyObject *self, PyObject *place)
+{
+    enum { ROOM = DKV_KEY_CEILING + DKV_EVENT_HEADER };
+    uint64_t at = PyLong_AsUnsignedLongLong(place);
+    if (at == UINT64_MAX && PyErr_Occurred())
+        return NULL;
+    uint8_t *bytes = PyMem_Malloc(ROOM);
+    PyObject *list = bytes ? PyList_New(0) : PyErr_NoMemory();
+    int64_t n = list ? dkv_read_events(((TableObject *)self)->table, &at, bytes, ROOM) : 0;
+    PyObject *result = NULL;
+    int rc = list && n >= 0 ? 0 : -1;
+    for (const uint8_t *from = bytes; rc == 0 && from < bytes + n;) {
+        uint64_t version;
+        uint16_t key_len;
+        memcpy(&version, from, sizeof version);
+        memcpy(&key_len, from + sizeof version, sizeof key_len);
+        const uint8_t *key = from + DKV_EVENT_HEADER;
+        PyObject *event = Py_BuildValue("(iy#K)", (int)key[-1], (const char *)key,
+                                        (Py_ssize_t)key_len, (unsigned long long)version);
+        rc = event ? PyList_Append(list, event) : -1;
+        Py_XDECREF(event);
+        from = key + key_len;
+    }
+    if (list && n < 0)
+        result = lost_or((TableObject *)self, n);
+    else if (rc == 0)
+        result = Py_BuildValue("(OK)", list, (unsigned long long)at);
+    Py_XDECREF(list);
+    PyMem_Free(bytes);
+    return result;
+}
+
+/* Somebody is about to wait: call _news once after something happened. */
+static PyObject *Table_expect(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    dkv_expect_news(((TableObject *)self)->table);
+    return Py_NewRef(Py_None);
+}
