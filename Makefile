@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-TABLE = events fork many one room shard slab table watch whole
+TABLE = events fork many one room shard slab sorted table watch whole
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 

@@ -23,6 +23,23 @@ static PyObject *Table_note(PyObject *self, PyObject *on)
     return Py_NewRef(Py_None);
 }
 
+/* Some of the keys that dkv_sort_keys gave: from where, and how many. */
+static PyObject *Table_sorted(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    unsigned long long handle, from, most;
+    if (!PyArg_ParseTuple(args, "KKK:_sorted", &handle, &from, &most))
+        return NULL;
+    const dkv_sorted *sorted = (const dkv_sorted *)(uintptr_t)handle;
+    PyObject *list = PyList_New(0);
+    for (size_t i = from; list && i < from + most; i++) {
+        size_t key_len;
+        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+        if (append_key(list, key, key_len))
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
 /* Keys that appeared or vanished since the last call; None when there were too many. */
 static PyObject *Table_changes(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
@@ -86,8 +103,10 @@ static PyObject *Table_events(PyObject *self, PyObject *place)
         memcpy(&version, from, sizeof version);
         memcpy(&key_len, from + sizeof version, sizeof key_len);
         const uint8_t *key = from + DKV_EVENT_HEADER;
-        PyObject *event = Py_BuildValue("(iy#K)", (int)key[-1], (const char *)key,
-                                        (Py_ssize_t)key_len, (unsigned long long)version);
+        PyObject *bytes_of_key = PyBytes_FromStringAndSize((const char *)key, key_len);
+        PyObject *event = bytes_of_key ? Py_BuildValue("(iNK)", (int)key[-1], bytes_of_key,
+                                                       (unsigned long long)version)
+                                       : NULL;
         rc = event ? PyList_Append(list, event) : -1;
         Py_XDECREF(event);
         from = key + key_len;

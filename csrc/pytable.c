@@ -209,6 +209,7 @@ static PyMethodDef Table_methods[] = {
     {"_pairs", Table_pairs, METH_O, NULL},
     {"_those", Table_those, METH_O, NULL},
     {"_commit", Table_commit, METH_O, NULL},
+    {"_sorted", Table_sorted, METH_VARARGS, NULL},
     {"_note", Table_note, METH_O, NULL},
     {"_changes", Table_changes, METH_NOARGS, NULL},
     {"_watch", Table_watch, METH_O, NULL},

@@ -73,6 +73,7 @@ static void test_free(void *block)
 #include "one.c"
 #include "many.c"
 #include "whole.c"
+#include "sorted.c"
 #include "watch.c"
 #include "fork.c"
 

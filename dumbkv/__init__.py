@@ -4,28 +4,39 @@
 compare-and-set and counters, every method atomic.
 """
 
+from dumbkv._batch import Batch
 from dumbkv._entry import Entry, Stats
+from dumbkv._scan import Page
 from dumbkv._store import Store, open
+from dumbkv._watch import Event, Watch
 from dumbkv.errors import (
     ClosedError,
+    ConflictError,
     DumbKVError,
     InvalidKeyError,
     NotAnIntegerError,
     StoreFullError,
     TooLargeError,
+    WatchLostError,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "ClosedError",
+    "ConflictError",
     "DumbKVError",
     "Entry",
+    "Event",
     "InvalidKeyError",
     "NotAnIntegerError",
+    "Page",
     "Stats",
     "Store",
     "StoreFullError",
     "TooLargeError",
+    "Watch",
+    "WatchLostError",
     "open",
 ]

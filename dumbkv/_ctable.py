@@ -4,6 +4,7 @@ Methods for single keys are those of the type in ``csrc/pytable.c``. Work on the
 as a whole goes through cffi, which lets go of the GIL for it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from dumbkv import _native
@@ -12,6 +13,9 @@ from dumbkv.errors import ClosedError
 _ffi, _lib = _native.ffi, _native.lib
 if _lib.dkv_install() != 0:
     raise ImportError("the C table could not be installed")
+
+
+SOME = 10_000
 
 
 class Table(_native.Table):
@@ -65,6 +69,18 @@ class Table(_native.Table):
     def _rest(self) -> bool:
         """The sweeper is about to stop; False when it has to go on."""
         return bool(_lib.dkv_rest(self._pointer()))
+
+    def _in_order(self) -> Iterator[list[bytes]]:
+        """All keys in order, some at a time: sorted without the GIL, made objects with it."""
+        out = _ffi.new("dkv_sorted **")
+        _answer(_lib.dkv_sort_keys(self._pointer(), out))
+        try:
+            handle = int(_ffi.cast("uintptr_t", out[0]))
+            count = _lib.dkv_sorted_count(out[0])
+            for start in range(0, count, SOME):
+                yield self._sorted(handle, start, min(SOME, count - start))
+        finally:
+            _lib.dkv_sorted_free(out[0])
 
     def _before_fork(self) -> None:
         """Nothing: the C takes its locks inside fork() itself (``csrc/fork.c`` says why)."""

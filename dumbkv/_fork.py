@@ -17,8 +17,7 @@ class Forkable(Protocol):
 
     def _before_fork(self) -> None: ...
     def _after_fork(self) -> None: ...
-    def _wake(self) -> None: ...
-    def _rest(self) -> bool: ...
+    def _in_child(self) -> None: ...
 
 
 # By number and not as a set: a mapping has no hash.
@@ -51,9 +50,8 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     stores = list(_locked)
     _after_in_parent()
-    for store in stores:  # the sweepers' threads stayed behind
-        if not store._rest():
-            store._wake()
+    for store in stores:
+        store._in_child()
 
 
 if hasattr(os, "register_at_fork"):

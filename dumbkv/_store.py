@@ -14,8 +14,11 @@ from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, Value
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from dumbkv import _fork, _sweeper, _table
+from dumbkv import _fork, _order, _sweeper, _table
+from dumbkv._batch import Batches
 from dumbkv._entry import Stats
+from dumbkv._scan import Scans
+from dumbkv._watch import Bell, Watches
 
 Backend = Literal["auto", "c", "python"]
 
@@ -32,7 +35,7 @@ else:
 S = TypeVar("S", bound="Store")
 
 
-class Store(_Mapping):
+class Store(Scans, Batches, Watches, _Mapping):  # type: ignore[misc]  # as _Mapping
     """A thread-safe mapping of bytes to bytes; made by :func:`dumbkv.open`.
 
     Every method is one atomic step. Iteration, over the store or a view of it, may
@@ -41,6 +44,7 @@ class Store(_Mapping):
 
     __slots__ = ()
 
+    _ordered: bool
     backend: Literal["c", "python"]
     """Which table serves: the C one or the one in pure Python."""
 
@@ -70,6 +74,25 @@ class Store(_Mapping):
 
     def _wake(self) -> None:
         _sweeper.start(self)
+
+    def _catch_up(self) -> bool:
+        return self._order.catch_up(self)
+
+    def _before_fork(self) -> None:
+        self._order.before_fork()
+        super()._before_fork()
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._order.after_fork()
+
+    def _in_child(self) -> None:
+        """After a fork, on the child's side: the threads stayed behind."""
+        self._bell = Bell()
+        if not self._rest():
+            self._wake()
+        if self._ordered:
+            _order.keep(self)
 
     def __enter__(self: S) -> S:
         return self
@@ -118,7 +141,7 @@ class _Items(ItemsView[bytes, bytes]):
 class PythonStore(Store, _table.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
     """A store on the table in pure Python."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_bell", "_order", "_ordered")
     backend = "python"
 
 
@@ -134,7 +157,7 @@ else:
     class _NativeStore(Store, _ctable.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
         """A store on the C table."""
 
-        __slots__ = ("__weakref__",)
+        __slots__ = ("__weakref__", "_bell", "_order", "_ordered")
         backend = "c"
 
     NativeStore = _NativeStore
@@ -148,25 +171,27 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     default_ttl: float | None = None,
     max_bytes: int | None = None,
     eviction: Literal["reject", "lru"] = "reject",
+    ordered: bool = False,
 ) -> Store:
     """An empty store in memory.
 
-        `backend` is ``"auto"`` (the C table, or the Python one where C was not built),
-        ``"c"`` (the C table or RuntimeError) or ``"python"``; None takes the environment
-        variable ``DUMBKV_BACKEND``, and ``"auto"`` without one. `max_key` and `max_value`
+    `backend` is ``"auto"`` (the C table, or the Python one where C was not built),
+    ``"c"`` (the C table or RuntimeError) or ``"python"``; None takes the environment
+    variable ``DUMBKV_BACKEND``, and ``"auto"`` without one. `max_key` and `max_value`
     are in bytes. `default_ttl`, in seconds, is the expiry of a key written without one.
-        `max_bytes` limits keys, values and what holds them, at least 64 KiB: a write that would
-        pass it raises StoreFullError and changes nothing, or with ``eviction="lru"`` first drops
-        keys that were not read lately.
+    `max_bytes` limits keys, values and what holds them, at least 64 KiB: a write that would
+    pass it raises StoreFullError and changes nothing, or with ``eviction="lru"`` first drops
+    keys that were not read lately. `ordered` keeps the keys in order from the start, in a
+    thread of its own, so that no scan has to sort them all.
 
-        >>> import dumbkv
-        >>> with dumbkv.open() as store:
-        ...     store[b"colour"] = b"green"
-        ...     version = store.set(b"colour", b"blue", xx=True)
-        ...     store.set(b"colour", b"red", if_version=version - 1) is None
-        ...     store.get(b"colour"), store.incr(b"visits"), b"shape" in store
-        True
-        (b'blue', 1, False)
+    >>> import dumbkv
+    >>> with dumbkv.open() as store:
+    ...     store[b"colour"] = b"green"
+    ...     version = store.set(b"colour", b"blue", xx=True)
+    ...     store.set(b"colour", b"red", if_version=version - 1) is None
+    ...     store.get(b"colour"), store.incr(b"visits"), b"shape" in store
+    True
+    (b'blue', 1, False)
     """
     store = _store_type(backend)(
         max_key=max_key,
@@ -175,6 +200,10 @@ def open(  # the name gzip, shelve and dbm use for the same thing
         max_bytes=max_bytes,
         eviction=eviction,
     )
+    store._order, store._bell, store._ordered = _order.Order(), Bell(), ordered
+    if ordered:
+        store._catch_up()
+        _order.keep(store)
     _fork.keep(store)
     return store
 

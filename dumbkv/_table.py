@@ -14,7 +14,7 @@ The lock is re-entrant because a finalizer or a signal handler may run in the
 middle of a method and use the store it interrupts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from threading import RLock
 from typing import Any, Literal, TypeVar, overload
 
@@ -463,6 +463,14 @@ class Table:
         return self._put(key, operation.value, deadline, room_made=True)
 
     # What it tells others
+
+    def _in_order(self) -> Iterator[list[bytes]]:
+        """All keys in order, some at a time."""
+        with self._lock:
+            self._open()
+            self._cells.sweep()
+            keys = list(self._cells)
+        yield sorted(keys)
 
     def _note(self, on: bool) -> None:
         """Keep a journal of keys that appear and vanish, from an empty one on, or stop."""

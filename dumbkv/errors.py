@@ -30,9 +30,7 @@ class ConflictError(DumbKVError):
     key: bytes
 
     def __init__(self, key: bytes) -> None:
-        super().__init__(
-            f"the key {shown(key)} is not at the version that was checked: read it and try again"
-        )
+        super().__init__(f"the key {shown(key)} is not at the version that was checked")
         self.key = key
 
 

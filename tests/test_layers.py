@@ -23,12 +23,20 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._sweeper": {"dumbkv.errors"},
     "dumbkv._fork": set(),
+    "dumbkv._order": {"dumbkv.errors"},
+    "dumbkv._scan": {"dumbkv._arguments", "dumbkv._order"},
+    "dumbkv._batch": {"dumbkv._arguments", "dumbkv._entry", "dumbkv.errors"},
+    "dumbkv._watch": {"dumbkv._arguments", "dumbkv._scan", "dumbkv.errors"},
     "dumbkv._store": {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
-        *{"dumbkv._sweeper", "dumbkv._fork"},
+        *{"dumbkv._sweeper", "dumbkv._fork", "dumbkv._order"},
+        *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
     },
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
-    "dumbkv": {"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
+    "dumbkv": {
+        *{"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
+        *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
+    },
 }
 
 # The same for the service, without its package's name.
