@@ -9,7 +9,7 @@ TABLE = events fork many one room shard slab sorted table watch whole
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test weak-hash asan tsan fuzz bench bench-short interpreters no-compiler wheel sdist format clean
+.PHONY: serve test lint types c-test weak-hash asan tsan fuzz soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -68,6 +68,9 @@ fuzz: ## libFuzzer on the table and on decimal integers; SECONDS=600 for longer
 			{ tail -n 40 build/fuzz_$$what.log; exit 1; }; \
 		echo "fuzz_$$what: $$(sed -n 's/^Done \(.*\)/\1/p' build/fuzz_$$what.log), nothing found"; \
 	done
+
+soak: $(VENV)/test.stamp ## scans beside writers for a minute on each table; SECONDS=600 for longer
+	DUMBKV_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_scans_together.py -v -s $(ARGS)
 
 bench: $(VENV)/bench.stamp ## all benchmarks; rewrites benchmarks/results.json and docs/benchmarks.*
 	$(BIN)/python -m benchmarks.peers

@@ -88,7 +88,9 @@ class Store(Scans, Batches, Watches, _Mapping):  # type: ignore[misc]  # as _Map
 
     def _in_child(self) -> None:
         """After a fork, on the child's side: the threads stayed behind."""
-        self._bell = Bell()
+        left, self._bell = self._bell, Bell()
+        for watch in left.watches:
+            watch.leave_behind()
         if not self._rest():
             self._wake()
         if self._ordered:

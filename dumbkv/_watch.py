@@ -7,6 +7,7 @@ nobody waits for tell nothing.
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -50,12 +51,14 @@ class Watched(Protocol):
 class Bell:
     """Wakes whoever waits for news of one table."""
 
-    __slots__ = ("_changed", "_rung", "starting")
+    __slots__ = ("_changed", "_rung", "starting", "watches")
 
     def __init__(self) -> None:
+        self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._changed = threading.Condition()
         self._rung = 0
-        self.starting = threading.Lock()
+        # Re-entrant: a watch that nobody closed may be finalized while another begins.
+        self.starting = threading.RLock()
         """For the first watch to begin and the last to end one at a time."""
 
     def ring(self) -> None:
@@ -91,6 +94,7 @@ class Watch(Iterator[Event]):
                 f"events after version {since} are not kept: read the store and watch from there"
             )
         self._place = place
+        bell.watches.add(self)
 
     def get(self, timeout: float | None = None) -> Event | None:
         """The next event, or None after `timeout` seconds without one; None waits for ever.
@@ -137,6 +141,14 @@ class Watch(Iterator[Event]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def leave_behind(self) -> None:
+        """After a fork, in the child: whoever was using it is not there, but may have left it
+        in the middle of something."""
+        self._lock = threading.Lock()
+        table, self._table = self._table, None
+        if table is not None:
+            table._unwatch()
 
     def __del__(self) -> None:
         if getattr(self, "_table", None) is not None:
@@ -193,7 +205,8 @@ class Watches(_Base):
         gets WatchLostError. Iterating waits for each event, at most `timeout` seconds, then
         ends; ``get(timeout)`` gives one or None. Deletions, expiries and evictions have
         versions of their own while somebody watches. An expired key is told of when it is
-        cleared away, within about a second. Close it, or use it in a ``with``.
+        cleared away, within about a second. Close it, or use it in a ``with``. It does not
+        pass a fork: in the child it is closed.
 
         >>> import dumbkv
         >>> store = dumbkv.open()

@@ -3,9 +3,10 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 import dumbkv
+from dumbkv import _order
 from tests.law import Base, expiries, flags, good_ttls, keys, values
 
 prefixes = st.sampled_from([b"", b"a", b"c", b"k", b"kk", bytearray(b"a"), b"\x00", b"\xff", b"z"])
@@ -22,8 +23,18 @@ class Together(Base):
         super().__init__()
         self.watches: list[dumbkv.Watch] = []
         self.seen: set[bytes] = set()
+        self.usual_merge = _order.MERGE
+
+    def teardown(self) -> None:
+        _order.MERGE = self.usual_merge
+        super().teardown()
 
     # Order
+
+    @initialize(one_by_one=flags)
+    def how_changed_keys_are_put_in_order(self, one_by_one: bool) -> None:
+        # So few keys as there are here would always be merged.
+        _order.MERGE = 0 if one_by_one else self.usual_merge
 
     @rule(prefix=prefixes, start=ends, end=ends, after=ends, limit=st.integers(1, 4), back=flags)
     def scan(self, prefix: Any, start: Any, end: Any, after: Any, limit: int, back: bool) -> None:
