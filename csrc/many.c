@@ -209,6 +209,18 @@ static void apply(const dkv_span *span, size_t i)
     h.shard->sets++;
 }
 
+/* Slots give way once all is done: a later pair of the same commit may need them. */
+static void shrink(const dkv_span *span)
+{
+    dkv_table *t = span->table;
+    for (size_t i = 0; i < span->n; i++) {
+        const dkv_pair *p = &span->pairs[i];
+        dkv_shard *s = shard_of(t, p);
+        if (p->act == DKV_DROP && p->version)
+            dkv_shard_shrink(s, dkv_least(t, s), &t->secret);
+    }
+}
+
 /* What was charged to one shard, settled with all at once: one by one, the sum would pass
    the limit until that shard has its turn. */
 static void settle(const dkv_span *span)
@@ -236,6 +248,8 @@ static int commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at)
     rc = prepare(&span, at);
     for (size_t i = 0; i < n && rc == 0; i++)
         apply(&span, i);
+    if (rc == 0)
+        shrink(&span);
     settle(&span);
     dkv_end(&span);
     return rc;
