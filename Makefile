@@ -28,12 +28,12 @@ types: $(VENV)/dev.stamp ## mypy, strict
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
 	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	for test in table failing; do \
+	for test in table many news failing; do \
 		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
 
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
-	for test in table failing; do \
+	for test in table many news failing; do \
 		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
 		build/weak_$$test || exit 1; done
 	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG

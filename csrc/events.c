@@ -67,7 +67,8 @@ uint64_t dkv_happened(dkv_events *events, dkv_event what, const uint8_t *key, si
         memcpy(header + VERSION, &length, LENGTH);
         header[VERSION + LENGTH] = (uint8_t)what;
         into(events, events->end, header, DKV_EVENT_HEADER);
-        into(events, events->end + DKV_EVENT_HEADER, key, key_len);
+        if (key_len) /* memcpy may not be given NULL, even for no bytes */
+            into(events, events->end + DKV_EVENT_HEADER, key, key_len);
         events->end += DKV_EVENT_HEADER + key_len;
     }
     dkv_unlock_word(&events->locked);

@@ -1,0 +1,671 @@
+/*
+ * Tests of what the table tells others: the keys in order, the journal of keys that appeared
+ * and vanished, and the ring of events.
+ *
+ *     test_news [seed]
+ */
+#include "test_model.h"
+
+/* Order */
+
+static int by_bytes(const void *left, const void *right)
+{
+    const dkv_pair *a = left, *b = right;
+    for (size_t i = 0; i < a->key_len && i < b->key_len; i++) {
+        if (a->key[i] != b->key[i])
+            return a->key[i] < b->key[i] ? -1 : 1;
+    }
+    return (a->key_len > b->key_len) - (a->key_len < b->key_len);
+}
+
+static void put_key(dkv_table *t, const uint8_t *key, size_t key_len, int64_t deadline)
+{
+    dkv_hold h;
+    assert(dkv_acquire(t, key, key_len, &h) >= 0);
+    assert(dkv_put(&h, (dkv_value){(const uint8_t *)"v", 1, NULL}, deadline) == 0);
+    release(&h);
+}
+
+static void drop_key(dkv_table *t, const uint8_t *key, size_t key_len)
+{
+    dkv_hold h;
+    assert(dkv_acquire(t, key, key_len, &h) == 1);
+    dkv_drop(&h);
+    release(&h);
+}
+
+/* Keys of all lengths to twelve over two or three bytes, zeros and the largest among them:
+   most of them begin as others do, and some are others with zeros behind. */
+static void test_keys_are_in_the_order_of_their_bytes(void)
+{
+    enum { MANY = 3000, LONGEST = 12 };
+    static uint8_t keys[MANY][LONGEST];
+    static dkv_pair sorted_here[MANY];
+    static const uint8_t bytes[] = {0, 255, 127, 128};
+    dkv_table *t = fresh();
+    dkv_sorted *sorted;
+    assert(dkv_sort_keys(t, &sorted) == 0 && dkv_sorted_count(sorted) == 0);
+    dkv_sorted_free(sorted);
+    for (size_t i = 0; i < MANY; i++) {
+        size_t len = 1 + draw(LONGEST);
+        for (size_t k = 0; k < len; k++)
+            keys[i][k] = bytes[draw(2 + i % 3)];
+        sorted_here[i] = (dkv_pair){.key = keys[i], .key_len = len};
+        put_key(t, keys[i], len, i % 10 ? DKV_NEVER : now + 50);
+        if (i % 10 == 0 && draw(2)) /* what expires may be there for good again */
+            put_key(t, keys[i], len, DKV_NEVER);
+    }
+    now += 50;
+    dkv_set_clock(t, now, now);
+    qsort(sorted_here, MANY, sizeof *sorted_here, by_bytes);
+    assert(dkv_sort_keys(t, &sorted) == 0);
+    size_t at = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        dkv_hold h;
+        const dkv_pair *p = &sorted_here[i];
+        if (i && by_bytes(p - 1, p) == 0)
+            continue;
+        int there = dkv_acquire(t, p->key, p->key_len, &h);
+        release(&h);
+        if (!there)
+            continue;
+        size_t key_len;
+        const uint8_t *key = dkv_sorted_key(sorted, at++, &key_len);
+        assert(key_len == p->key_len && memcmp(key, p->key, key_len) == 0);
+    }
+    assert(at == dkv_sorted_count(sorted) && at > 300);
+    assert(dkv_clear(t) == 0); /* what was copied stays */
+    size_t key_len;
+    assert(dkv_sorted_key(sorted, 0, &key_len)[0] == 0 && key_len > 0);
+    dkv_sorted_free(sorted);
+    done_with(t);
+}
+
+/* The journal */
+
+static bool order[KEYS]; /* what a reader of the journal takes to be there */
+static long begun_anew;
+
+static void begin_anew(dkv_table *t)
+{
+    dkv_sorted *sorted;
+    dkv_note_changes(t, true);
+    memset(order, 0, sizeof order);
+    assert(dkv_sort_keys(t, &sorted) == 0);
+    for (size_t i = 0; i < dkv_sorted_count(sorted); i++) {
+        size_t key_len;
+        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+        order[number_of(key, key_len)] = true;
+    }
+    dkv_sorted_free(sorted);
+    begun_anew++;
+}
+
+/* Take all journals and ask what is there of the keys in them: how many, or DKV_ELOST. */
+static long catch_up(dkv_table *t)
+{
+    long taken = 0;
+    for (size_t shard = 0; shard < DKV_SHARDS; shard++) {
+        uint8_t *bytes;
+        size_t len;
+        int rc = dkv_take_changes(t, shard, &bytes, &len);
+        if (rc < 0) {
+            assert(rc == DKV_ELOST && !bytes && !len);
+            return rc;
+        }
+        for (const uint8_t *at = bytes; at < bytes + len; taken++) {
+            uint16_t key_len;
+            dkv_hold h;
+            memcpy(&key_len, at, sizeof key_len);
+            at += sizeof key_len;
+            uint64_t n = number_of(at, key_len);
+            int found = dkv_acquire(t, at, key_len, &h);
+            order[n] = found;
+            release(&h);
+            at += key_len;
+            assert(at <= bytes + len);
+        }
+        dkv_free_changes(bytes);
+    }
+    return taken;
+}
+
+static void order_is_right(dkv_table *t)
+{
+    dkv_sorted *sorted;
+    size_t there = 0;
+    assert(dkv_sort_keys(t, &sorted) == 0);
+    for (size_t n = 0; n < KEYS; n++)
+        there += order[n];
+    assert(dkv_sorted_count(sorted) == there);
+    for (size_t i = 0; i < there; i++) {
+        size_t key_len;
+        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+        assert(order[number_of(key, key_len)]);
+    }
+    dkv_sorted_free(sorted);
+}
+
+/* Writes of many keys, some of which go at once. */
+static void commit_some(dkv_table *t)
+{
+    enum { SOME = 20 };
+    char keys[SOME][64];
+    dkv_pair pairs[SOME];
+    size_t at;
+    for (size_t i = 0; i < SOME; i++) {
+        uint64_t n = draw(KEYS);
+        pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i],
+                              .key_len = key_of(keys[i], n),
+                              .act = draw(3) ? DKV_PUT : DKV_DROP,
+                              .value = {(uint8_t *)"vv", draw(3), NULL},
+                              .deadline = draw(3) ? DKV_NEVER : now + 1 + (int64_t)draw(900)};
+    }
+    assert(dkv_commit(t, pairs, SOME, &at) == 0);
+    for (size_t i = 0; i < SOME; i++) {
+        bool put = pairs[i].act == DKV_PUT;
+        model[number_of(pairs[i].key, pairs[i].key_len)] =
+            (Expected){put, put ? pairs[i].value.len : 0, 'v', pairs[i].deadline, pairs[i].version};
+    }
+}
+
+/* A walk with everything that makes keys appear and vanish in it. */
+static void walk_on(dkv_table *t, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        if (t->evict) /* the model of a single step does not know of evictions */
+            commit_some(t);
+        else if (draw(30) == 0)
+            commit_some(t);
+        else
+            assert(step(t) == 0);
+        if (draw(100) == 0)
+            assert(dkv_sweep(t) >= 0);
+        if (draw(200) == 0) {
+            dkv_hold h;
+            if (dkv_acquire_any(t, &h) == 1) {
+                model[number_of(h.key, h.key_len)].there = false;
+                dkv_drop(&h);
+                release(&h);
+            }
+        }
+        now++;
+        dkv_set_clock(t, now, now);
+    }
+}
+
+static void test_who_reads_the_journal_knows_all_keys(bool evict)
+{
+    dkv_table *t = fresh_with(evict ? sizeof(dkv_table) + 30000 : 0, evict);
+    begun_anew = 0;
+    walk_on(t, 2000);
+    begin_anew(t);
+    for (int i = 0; i < 400; i++) {
+        walk_on(t, (int)draw(evict ? 20 : 100)); /* fewer changes than a journal has room for */
+        assert(dkv_sweep(t) >= 0);
+        assert(catch_up(t) >= 0);
+        order_is_right(t);
+    }
+    assert(begun_anew == 1);
+    done_with(t);
+}
+
+static void test_a_cleared_table_has_lost_its_journal(void)
+{
+    dkv_table *t = fresh();
+    uint8_t *bytes;
+    size_t len;
+    begin_anew(t);
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    assert(dkv_clear(t) == 0);
+    for (int again = 0; again < 2; again++) { /* and goes on to say so */
+        for (size_t i = 0; i < DKV_SHARDS; i++)
+            assert(dkv_take_changes(t, i, &bytes, &len) == DKV_ELOST);
+        put_key(t, (const uint8_t *)"2", 1, DKV_NEVER);
+    }
+    begin_anew(t);
+    assert(catch_up(t) == 0);
+    drop_key(t, (const uint8_t *)"2", 1);
+    assert(catch_up(t) == 1);
+    order_is_right(t);
+    done_with(t);
+}
+
+static void test_nothing_is_noted_but_what_appears_and_vanishes(void)
+{
+    dkv_table *t = fresh();
+    const uint8_t *key = (const uint8_t *)"7";
+    dkv_hold h;
+    put_key(t, key, 1, DKV_NEVER);
+    assert(catch_up(t) == 0); /* not asked for yet */
+    dkv_note_changes(t, true);
+    put_key(t, key, 1, DKV_NEVER);
+    put_key(t, key, 1, now + 10);
+    assert(dkv_acquire(t, key, 1, &h) == 1 && dkv_expire(&h, now + 20) == 0);
+    release(&h);
+    assert(dkv_read(t, "8", 1, &h) == 0);
+    release(&h);
+    assert(catch_up(t) == 0);
+    now += 20;
+    dkv_set_clock(t, now, now);
+    assert(dkv_read(t, key, 1, &h) == 0);
+    release(&h);
+    assert(catch_up(t) == 1);
+    put_key(t, key, 1, DKV_NEVER);
+    drop_key(t, key, 1);
+    assert(catch_up(t) == 2 && catch_up(t) == 0);
+    put_key(t, key, 1, DKV_NEVER);
+    dkv_note_changes(t, true); /* from an empty one on */
+    assert(catch_up(t) == 0);
+    put_key(t, (const uint8_t *)"9", 1, DKV_NEVER);
+    long before = allocated;
+    dkv_note_changes(t, false);
+    assert(allocated == before - 1); /* a journal nobody wants takes no memory */
+    drop_key(t, key, 1);
+    assert(catch_up(t) == 0);
+    done_with(t);
+}
+
+/* However often keys come and go, nobody reading: the journal stays within what its shard is
+   worth. A thousand are kept. */
+static void test_a_journal_nobody_reads_is_lost(void)
+{
+    dkv_table *t = fresh();
+    uint8_t *bytes;
+    size_t len;
+    int lost = 0;
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    put_key(t, (const uint8_t *)"2", 1, DKV_NEVER); /* an empty table gives its memory back */
+    dkv_note_changes(t, true);
+    long before = allocated;
+    for (int i = 0; i < 500; i++) {
+        drop_key(t, (const uint8_t *)"1", 1);
+        put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    }
+    assert(allocated == before + 1 && catch_up(t) == 1000 && allocated == before);
+    for (int i = 0; i < 2000; i++) {
+        drop_key(t, (const uint8_t *)"1", 1);
+        put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    }
+    assert(allocated == before); /* it is let go of at once, not when it is read */
+    for (size_t i = 0; i < DKV_SHARDS; i++)
+        lost += dkv_take_changes(t, i, &bytes, &len) == DKV_ELOST;
+    assert(lost == 1);
+    begin_anew(t);
+    order_is_right(t);
+    done_with(t);
+}
+
+/* Keys as long as they get: the journal grows by what each takes. */
+static void test_the_journal_has_long_keys(void)
+{
+    static uint8_t key[DKV_KEY_CEILING];
+    static const size_t lengths[] = {1, 509, 510, 511, 512, 513, 1021, 1023, 65534, 65535};
+    enum { LENGTHS = sizeof lengths / sizeof *lengths };
+    dkv_table *t = fresh();
+    bool seen[LENGTHS] = {false};
+    dkv_note_changes(t, true);
+    memset(key, 'k', sizeof key);
+    for (size_t i = 0; i < LENGTHS; i++)
+        put_key(t, key, lengths[i], DKV_NEVER);
+    for (size_t shard = 0; shard < DKV_SHARDS; shard++) {
+        uint8_t *bytes;
+        size_t len;
+        assert(dkv_take_changes(t, shard, &bytes, &len) == 0);
+        for (size_t at = 0; at < len;) {
+            uint16_t key_len;
+            memcpy(&key_len, bytes + at, sizeof key_len);
+            at += sizeof key_len;
+            assert(memcmp(bytes + at, key, key_len) == 0);
+            at += key_len;
+            for (size_t i = 0; i < LENGTHS; i++)
+                seen[i] = seen[i] || lengths[i] == key_len;
+        }
+        dkv_free_changes(bytes);
+    }
+    for (size_t i = 0; i < LENGTHS; i++)
+        assert(seen[i]);
+    done_with(t);
+}
+
+/* A removal works without memory; that the journal had none for it is told. */
+static void test_a_journal_without_memory_is_lost(void)
+{
+    dkv_table *t = fresh();
+    dkv_hold h;
+    long lost = 0;
+    dkv_note_changes(t, true);
+    failures = 0;
+    for (int i = 0; i < 600 && !failures; i++) {
+        put_key(t, (const uint8_t *)"4", 1, DKV_NEVER);
+        assert(dkv_acquire(t, "4", 1, &h) == 1);
+        until_failure = 0;
+        dkv_drop(&h);
+        until_failure = -1;
+        release(&h);
+    }
+    assert(failures == 1);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        uint8_t *bytes;
+        size_t len;
+        lost += dkv_take_changes(t, i, &bytes, &len) == DKV_ELOST;
+        dkv_free_changes(bytes);
+    }
+    assert(lost == 1 && dkv_acquire(t, "4", 1, &h) == 0);
+    release(&h);
+    done_with(t);
+}
+
+/* Events */
+
+typedef struct {
+    uint64_t version;
+    dkv_event what;
+    uint64_t key; /* KEYS for none */
+} Event;
+
+enum { ROOM = DKV_KEY_CEILING + DKV_EVENT_HEADER, SEEN = 60000 };
+
+static Event seen[SEEN];
+
+/* Read all there are, at most `room` bytes at a time: how many, or a code. */
+static long read_all(dkv_table *t, uint64_t *at, size_t room)
+{
+    static uint8_t bytes[ROOM];
+    long count = 0;
+    for (;;) {
+        int64_t n = dkv_read_events(t, at, bytes, room);
+        if (n <= 0)
+            return n < 0 ? (long)n : count;
+        for (const uint8_t *from = bytes; from < bytes + n;) {
+            uint16_t key_len;
+            Event *e = &seen[count++];
+            assert(count < SEEN);
+            memcpy(&e->version, from, sizeof e->version);
+            memcpy(&key_len, from + 8, sizeof key_len);
+            e->what = (dkv_event)from[10];
+            from += DKV_EVENT_HEADER;
+            e->key = key_len ? number_of(from, key_len) : KEYS;
+            assert((e->what == DKV_CLEARED) == (key_len == 0));
+            from += key_len;
+            assert(from <= bytes + n && (count == 1 || e[-1].version < e->version));
+        }
+    }
+}
+
+static uint64_t watch(dkv_table *t, uint64_t since)
+{
+    uint64_t at;
+    assert(dkv_watch(t, since, &at) == 0);
+    return at;
+}
+
+/* Everything that happened is told once, in order, and adds up to what there is. */
+static void test_who_watches_knows_all_that_happened(bool evict)
+{
+    static uint64_t versions[KEYS];
+    dkv_table *t = fresh_with(evict ? sizeof(dkv_table) + 30000 : 0, evict);
+    dkv_counts before, after;
+    dkv_hold h;
+    long kinds[5] = {0};
+    uint64_t last = 0;
+    assert(dkv_count(t, &before) == 0);
+    uint64_t at = watch(t, DKV_NOW);
+    memset(versions, 0, sizeof versions);
+    for (int round = 0; round < 800; round++) {
+        walk_on(t, (int)draw(80));
+        if (draw(50) == 0) {
+            assert(dkv_clear(t) == 0);
+            memset(model, 0, sizeof model);
+        }
+        assert(dkv_sweep(t) >= 0);
+        long n = read_all(t, &at, draw(2) ? ROOM : 100);
+        assert(n >= 0);
+        for (long i = 0; i < n; i++) {
+            kinds[seen[i].what]++;
+            assert(seen[i].version > last);
+            last = seen[i].version;
+            if (seen[i].what == DKV_CLEARED) {
+                memset(versions, 0, sizeof versions);
+                continue;
+            }
+            assert(seen[i].what == DKV_SET || versions[seen[i].key]);
+            versions[seen[i].key] = seen[i].what == DKV_SET ? seen[i].version : 0;
+        }
+        for (uint64_t k = 0; k < KEYS; k++) {
+            char key[64];
+            assert(dkv_acquire(t, key, key_of(key, k), &h) >= 0);
+            assert(h.version == versions[k]);
+            release(&h);
+        }
+    }
+    assert(dkv_count(t, &after) == 0);
+    assert((uint64_t)kinds[DKV_SET] == after.sets - before.sets);
+    assert((uint64_t)kinds[DKV_EXPIRED] == after.expired - before.expired);
+    assert((uint64_t)kinds[DKV_EVICTED] == after.evicted - before.evicted);
+    assert(kinds[DKV_DELETED] > 100 && kinds[DKV_CLEARED] > 2 && kinds[DKV_EXPIRED] > 100);
+    assert((kinds[DKV_EVICTED] > 1000) == evict);
+    dkv_unwatch(t);
+    done_with(t);
+}
+
+/* A step of each kind, and what is told of it. */
+static void test_each_event_has_its_kind_and_version(void)
+{
+    dkv_table *t = fresh();
+    const uint8_t *key = (const uint8_t *)"5";
+    dkv_hold h;
+    put_key(t, key, 1, DKV_NEVER);
+    uint64_t at = watch(t, DKV_NOW);
+    put_key(t, key, 1, now + 10); /* over the one before */
+    assert(dkv_acquire(t, key, 1, &h) == 1);
+    uint64_t version = h.version;
+    assert(dkv_expire(&h, now + 20) == 0 && h.version == version); /* no event */
+    release(&h);
+    now += 20;
+    dkv_set_clock(t, now, now);
+    assert(dkv_sweep(t) == 1);
+    put_key(t, key, 1, DKV_NEVER);
+    drop_key(t, key, 1);
+    assert(dkv_clear(t) == 0);
+    static const dkv_event kinds[] = {DKV_SET, DKV_EXPIRED, DKV_SET, DKV_DELETED, DKV_CLEARED};
+    assert(read_all(t, &at, ROOM) == 5 && seen[0].version == version);
+    for (size_t i = 0; i < 5; i++)
+        assert(seen[i].what == kinds[i] && seen[i].key == (i < 4 ? 5 : KEYS));
+    assert(read_all(t, &at, ROOM) == 0);
+    dkv_unwatch(t);
+    done_with(t);
+}
+
+/* What is in the ring is whole, byte for byte, however it lies around its end. */
+static void test_events_are_whole_around_the_end_of_the_ring(void)
+{
+    static uint8_t key[DKV_KEY_CEILING], bytes[ROOM];
+    dkv_table *t = fresh();
+    put_key(t, (const uint8_t *)"2", 1, DKV_NEVER); /* an empty table gives its memory back */
+    uint64_t at = watch(t, DKV_NOW);
+    uint64_t all = 0;
+    for (int i = 0; i < 3000; i++) {
+        size_t key_len = draw(20) ? 1 + draw(300) : i % 40 ? 1 + draw(sizeof key) : sizeof key;
+        uint16_t told;
+        memset(key, 1 + i % 250, key_len);
+        put_key(t, key, key_len, DKV_NEVER);
+        int64_t n = dkv_read_events(t, &at, bytes, sizeof bytes);
+        assert(n == (int64_t)key_len + DKV_EVENT_HEADER);
+        memcpy(&told, bytes + 8, sizeof told);
+        assert(told == key_len && bytes[10] == DKV_SET);
+        assert(memcmp(bytes + DKV_EVENT_HEADER, key, key_len) == 0);
+        all += (uint64_t)n;
+        drop_key(t, key, key_len);
+        n = dkv_read_events(t, &at, bytes, sizeof bytes);
+        assert(n == (int64_t)key_len + DKV_EVENT_HEADER && bytes[10] == DKV_DELETED);
+        assert(memcmp(bytes + DKV_EVENT_HEADER, key, key_len) == 0);
+    }
+    assert(all > 10 * (uint64_t)DKV_RING);
+    dkv_unwatch(t);
+    done_with(t);
+}
+
+/* Only whole events are given; one for which there is no room waits for more. */
+static void test_events_that_do_not_fit_come_later(void)
+{
+    static uint8_t bytes[ROOM];
+    dkv_table *t = fresh();
+    uint64_t at = watch(t, DKV_NOW), first = at;
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    put_key(t, (const uint8_t *)"22", 2, DKV_NEVER);
+    assert(dkv_read_events(t, &at, bytes, 11) == 0 && at == first);
+    assert(dkv_read_events(t, &at, bytes, 12 + 12) == 12 && at == first + 12);
+    assert(dkv_read_events(t, &at, bytes, 13) == 13 && at == first + 25);
+    assert(dkv_read_events(t, &at, bytes, ROOM) == 0 && at == first + 25);
+    dkv_unwatch(t);
+    done_with(t);
+}
+
+/* The last DKV_RING bytes are kept and not one less; who had not read what is gone is told. */
+static void test_who_reads_too_slowly_is_told(void)
+{
+    dkv_table *t = fresh();
+    enum { EVENT = DKV_EVENT_HEADER + 5, FIT = DKV_RING / EVENT };
+    char key[16];
+    uint64_t at = watch(t, DKV_NOW), slow = at, second = at + EVENT;
+    for (int i = 0; i < FIT; i++) {
+        sprintf(key, "%05d", i % 20000);
+        put_key(t, (uint8_t *)key, 5, DKV_NEVER);
+    }
+    assert(read_all(t, &at, ROOM) == FIT);
+    at = slow;
+    assert(read_all(t, &at, ROOM) == FIT);
+    put_key(t, (const uint8_t *)"00000", 5, DKV_NEVER);
+    assert(read_all(t, &slow, ROOM) == DKV_ELOST && read_all(t, &slow, ROOM) == DKV_ELOST);
+    assert(read_all(t, &at, ROOM) == 1 && read_all(t, &second, ROOM) == FIT);
+    dkv_unwatch(t);
+    done_with(t);
+}
+
+static void test_watching_since_a_version_misses_nothing(void)
+{
+    dkv_table *t = fresh();
+    uint64_t at, version[40];
+    char key[16];
+    dkv_hold h;
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    assert(dkv_acquire(t, "1", 1, &h) == 1);
+    uint64_t before = h.version;
+    release(&h);
+    long blocks = allocated;
+    assert(dkv_watch(t, before - 1, &at) == DKV_ELOST && allocated == blocks);
+    (void)watch(t, before); /* nothing since then is not kept */
+    for (int i = 0; i < 40; i++) {
+        put_key(t, (uint8_t *)key, (size_t)sprintf(key, "%d", 100 + i), DKV_NEVER);
+        assert(dkv_acquire(t, key, 3, &h) == 1);
+        version[i] = h.version;
+        release(&h);
+    }
+    assert(dkv_watch(t, before - 1, &at) == DKV_ELOST && dkv_watch(t, 0, &at) == DKV_ELOST);
+    at = watch(t, before);
+    assert(read_all(t, &at, ROOM) == 40);
+    for (int i = 0; i < 40; i++) { /* after it, and not with it; and between two */
+        at = watch(t, version[i]);
+        assert(read_all(t, &at, ROOM) == 39 - i && (i == 39 || seen[0].version == version[i + 1]));
+        dkv_unwatch(t);
+        now += 5;
+        dkv_set_clock(t, now, now);
+    }
+    at = watch(t, version[39] + 1000);
+    assert(read_all(t, &at, ROOM) == 0);
+    at = watch(t, DKV_NOW);
+    assert(read_all(t, &at, ROOM) == 0);
+    for (int i = 0; i < DKV_RING / 12; i++) /* overwrite all there was */
+        put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    for (int i = 0; i < 40; i++)
+        assert(dkv_watch(t, version[i], &at) == (i == 39 ? 0 : DKV_ELOST));
+    for (int i = 0; i < 5; i++)
+        dkv_unwatch(t);
+    assert(!t->events.watchers && !t->events.ring);
+    done_with(t);
+}
+
+/* The ring goes with the last who watches, and what happens then is not told to the next. */
+static void test_nothing_is_kept_when_nobody_watches(void)
+{
+    dkv_table *t = fresh();
+    long before = allocated;
+    uint64_t first = watch(t, DKV_NOW), second = watch(t, DKV_NOW);
+    assert(allocated == before + 1);
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    dkv_unwatch(t);
+    put_key(t, (const uint8_t *)"2", 1, DKV_NEVER);
+    assert(read_all(t, &first, ROOM) == 2 && read_all(t, &second, ROOM) == 2);
+    before = allocated;
+    dkv_unwatch(t);
+    assert(allocated == before - 1);
+    dkv_hold h;
+    assert(dkv_acquire(t, "2", 1, &h) == 1);
+    uint64_t version = h.version, at;
+    release(&h);
+    drop_key(t, (const uint8_t *)"2", 1); /* takes no version */
+    put_key(t, (const uint8_t *)"3", 1, DKV_NEVER);
+    assert(dkv_watch(t, version, &at) == DKV_ELOST);
+    at = watch(t, DKV_NOW);
+    put_key(t, (const uint8_t *)"4", 1, DKV_NEVER);
+    assert(read_all(t, &at, ROOM) == 1 && seen[0].key == 4);
+    dkv_unwatch(t);
+    until_failure = 0;
+    assert(dkv_watch(t, DKV_NOW, &at) == DKV_ENOMEM && until_failure == -1);
+    assert(!t->events.watchers);
+    done_with(t);
+}
+
+static void test_news_is_told_once_to_who_expects_it(void)
+{
+    dkv_table *t = fresh();
+    assert(!dkv_has_news(t));
+    dkv_expect_news(t);
+    assert(dkv_has_news(t) && !dkv_has_news(t));
+    done_with(t);
+}
+
+static void test_a_closed_table_tells_nothing(void)
+{
+    static uint8_t bytes[ROOM];
+    dkv_table *t = fresh();
+    dkv_sorted *sorted;
+    uint8_t *taken;
+    size_t len;
+    dkv_note_changes(t, true);
+    uint64_t at = watch(t, DKV_NOW);
+    put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
+    dkv_close(t);
+    assert(dkv_sort_keys(t, &sorted) == DKV_ECLOSED && !sorted);
+    assert(dkv_take_changes(t, 0, &taken, &len) == DKV_ECLOSED && !taken);
+    assert(dkv_read_events(t, &at, bytes, ROOM) == DKV_ECLOSED);
+    assert(dkv_watch(t, DKV_NOW, &at) == DKV_ECLOSED);
+    done_with(t); /* with a watch and a journal that nobody ended */
+}
+
+int main(int argc, char **argv)
+{
+    random_state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
+    printf("test_news: seed %llu\n", (unsigned long long)random_state);
+    test_keys_are_in_the_order_of_their_bytes();
+    test_who_reads_the_journal_knows_all_keys(false);
+    test_who_reads_the_journal_knows_all_keys(true);
+    test_a_cleared_table_has_lost_its_journal();
+    test_nothing_is_noted_but_what_appears_and_vanishes();
+    test_a_journal_nobody_reads_is_lost();
+    test_the_journal_has_long_keys();
+    test_a_journal_without_memory_is_lost();
+    test_who_watches_knows_all_that_happened(false);
+    test_who_watches_knows_all_that_happened(true);
+    test_each_event_has_its_kind_and_version();
+    test_events_are_whole_around_the_end_of_the_ring();
+    test_events_that_do_not_fit_come_later();
+    test_who_reads_too_slowly_is_told();
+    test_watching_since_a_version_misses_nothing();
+    test_nothing_is_kept_when_nobody_watches();
+    test_news_is_told_once_to_who_expects_it();
+    test_a_closed_table_tells_nothing();
+    puts("test_news: 18 passed, 0 failed");
+    return 0;
+}
