@@ -25,7 +25,7 @@ _EPOCH_CEILING = 1e11
 
 
 def key_from(given: object, most: int) -> bytes:
-    key = given if type(given) is bytes else _bytes("key", given)
+    key = given if type(given) is bytes else bytes_from("key", given)
     if 0 < len(key) <= most:
         return key
     if not key:
@@ -34,13 +34,13 @@ def key_from(given: object, most: int) -> bytes:
 
 
 def value_from(given: object, most: int) -> bytes:
-    value = given if type(given) is bytes else _bytes("value", given)
+    value = given if type(given) is bytes else bytes_from("value", given)
     if len(value) > most:
         raise TooLargeError(f"the value has {len(value)} bytes: expected at most {most}")
     return value
 
 
-def _bytes(what: str, given: object) -> bytes:
+def bytes_from(what: str, given: object) -> bytes:
     try:
         return bytes(memoryview(given))  # type: ignore[arg-type]  # the except answers it
     except TypeError:
@@ -91,6 +91,15 @@ def epoch_microseconds(given: float) -> int:
 def check_expiry(ttl: float | None, expire_at: float | None, keep_ttl: bool = False) -> None:
     if (ttl is not None) + (expire_at is not None) + bool(keep_ttl) > 1:
         raise ValueError("expected at most one of ttl, expire_at and keep_ttl")
+
+
+def check_expiry_now(ttl: float | None, expire_at: float | None) -> None:
+    """All that a write would say of them, for methods that first run a caller's code."""
+    check_expiry(ttl, expire_at)
+    if ttl is not None:
+        microseconds("ttl", ttl)
+    if expire_at is not None:
+        epoch_microseconds(expire_at)
 
 
 def room_from(max_bytes: int | None, eviction: str) -> tuple[int, bool]:

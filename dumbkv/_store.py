@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 from dumbkv import _fork, _order, _sweeper, _table
 from dumbkv._batch import Batches
 from dumbkv._entry import Stats
+from dumbkv._flight import Fills, Flights
+from dumbkv._modify import Modifies
 from dumbkv._scan import Scans
+from dumbkv._view import Viewed
 from dumbkv._watch import Bell, Watches
 
 Backend = Literal["auto", "c", "python"]
@@ -35,7 +38,7 @@ else:
 S = TypeVar("S", bound="Store")
 
 
-class Store(Scans, Batches, Watches, _Mapping):  # type: ignore[misc]  # as _Mapping
+class Store(Viewed, Scans, Batches, Watches, Fills, Modifies, _Mapping):  # type: ignore[misc]  # as _Mapping
     """A thread-safe mapping of bytes to bytes; made by :func:`dumbkv.open`.
 
     Every method is one atomic step. Iteration, over the store or a view of it, may
@@ -91,6 +94,7 @@ class Store(Scans, Batches, Watches, _Mapping):  # type: ignore[misc]  # as _Map
         left, self._bell = self._bell, Bell()
         for watch in left.watches:
             watch.leave_behind()
+        self._flights.leave_behind()
         if not self._rest():
             self._wake()
         if self._ordered:
@@ -143,7 +147,7 @@ class _Items(ItemsView[bytes, bytes]):
 class PythonStore(Store, _table.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
     """A store on the table in pure Python."""
 
-    __slots__ = ("__weakref__", "_bell", "_order", "_ordered")
+    __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered")
     backend = "python"
 
 
@@ -159,7 +163,7 @@ else:
     class _NativeStore(Store, _ctable.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
         """A store on the C table."""
 
-        __slots__ = ("__weakref__", "_bell", "_order", "_ordered")
+        __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered")
         backend = "c"
 
     NativeStore = _NativeStore
@@ -202,7 +206,8 @@ def open(  # the name gzip, shelve and dbm use for the same thing
         max_bytes=max_bytes,
         eviction=eviction,
     )
-    store._order, store._bell, store._ordered = _order.Order(), Bell(), ordered
+    store._order, store._bell, store._flights = _order.Order(), Bell(), Flights()
+    store._ordered = ordered
     if ordered:
         store._catch_up()
         _order.keep(store)

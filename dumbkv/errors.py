@@ -42,6 +42,18 @@ class NotAnIntegerError(DumbKVError, ValueError):
     """``incr`` or ``decr`` met a value that is not a decimal 64-bit integer."""
 
 
+class DecodeError(DumbKVError, ValueError):
+    """A view met a key or value in the store that its codec cannot decode.
+
+    `key` and `value` are the bytes in the store; `value` is None when it was the key.
+    """
+
+    def __init__(self, message: str, key: bytes = b"", value: bytes | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.value = value
+
+
 class ClosedError(DumbKVError):
     """The store was closed before or during the call."""
 

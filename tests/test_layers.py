@@ -27,15 +27,26 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._scan": {"dumbkv._arguments", "dumbkv._order"},
     "dumbkv._batch": {"dumbkv._arguments", "dumbkv._entry", "dumbkv.errors"},
     "dumbkv._watch": {"dumbkv._arguments", "dumbkv._scan", "dumbkv.errors"},
+    "dumbkv._flight": {"dumbkv._arguments", "dumbkv.errors"},
+    "dumbkv._modify": {"dumbkv._arguments"},
+    "dumbkv._codec": {"dumbkv._arguments", "dumbkv.errors"},
+    "dumbkv._view_batch": {"dumbkv._batch", "dumbkv._codec"},
+    "dumbkv._view_watch": {"dumbkv._codec", "dumbkv._watch"},
+    "dumbkv._view": {
+        *{"dumbkv._arguments", "dumbkv._codec", "dumbkv.errors"},
+        *{"dumbkv._view_batch", "dumbkv._view_watch"},
+    },
     "dumbkv._store": {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
         *{"dumbkv._sweeper", "dumbkv._fork", "dumbkv._order"},
         *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
+        *{"dumbkv._flight", "dumbkv._modify", "dumbkv._view"},
     },
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
     "dumbkv": {
         *{"dumbkv._entry", "dumbkv._store", "dumbkv.errors"},
         *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
+        *{"dumbkv._codec", "dumbkv._view"},
     },
 }
 
