@@ -235,8 +235,8 @@ class Batches(_Base):
         ...     b.check(b"anna", anna.version)
         ...     b.incr(b"anna", -3)
         ...     b.incr(b"otto", 3)
-        >>> b.results, dict(store)
-        ([7, 8], {b'anna': b'7', b'otto': b'8'})
+        >>> b.results, store[b"anna"], store[b"otto"]
+        ([7, 8], b'7', b'8')
         >>> with store.batch() as b:
         ...     b.check(b"anna", anna.version)
         ...     b.set(b"anna", b"0")

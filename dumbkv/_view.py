@@ -644,8 +644,8 @@ class View(Coded[K, V], MutableMapping[K, V]):
         ...     b.check("ann", None)
         ...     b.set("ann", {"name": "Ann"}, ttl=60)
         ...     b.incr("how many")
-        >>> b.results[1], dict(store)
-        (1, {b'user:ann': b'{"name":"Ann"}', b'user:how many': b'1'})
+        >>> b.results[1], store.scan().items
+        (1, [(b'user:ann', b'{"name":"Ann"}'), (b'user:how many', b'1')])
         """
         return ViewBatch(self._store.batch(), self)
 

@@ -349,7 +349,9 @@ def options_of(method: Any) -> list[Any]:
 
 
 def test_a_view_has_the_stores_methods_with_the_same_options() -> None:
-    of_store = vars(_table.Table) | vars(dumbkv.Store)
+    mixed_in = [vars(base) for base in dumbkv.Store.__bases__]
+    of_store = {name: each for base in mixed_in for name, each in base.items()}
+    of_store |= vars(_table.Table) | vars(dumbkv.Store)
     ours = {"get_or_set", "modify", "namespace", "text", "json", "view", "batch", "watch"}
     ours |= {"scan", "iter_scan", "scan_keys", "count", "delete_prefix"}
     methods = {name for name in vars(_table.Table) if name[0] != "_"} | ours
