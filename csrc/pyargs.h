@@ -115,9 +115,10 @@ static int text_from(Text *text, PyObject *given, const char *what)
             PyErr_Clear();
             bool key = *what == 'k';
             if (PyUnicode_Check(given))
-                raise_type(key ? "key must be bytes-like, not %S: encode it first"
-                               : "value must be bytes-like, not %S: encode it first",
-                           given);
+                raise_type(
+                    key ? "key must be bytes-like, not %S: encode it first, or use store.text()"
+                        : "value must be bytes-like, not %S: encode it first, or use store.text()",
+                    given);
             else
                 raise_type(key ? "key must be bytes-like, not %S"
                                : "value must be bytes-like, not %S",

@@ -44,7 +44,7 @@ def bytes_from(what: str, given: object) -> bytes:
     try:
         return bytes(memoryview(given))  # type: ignore[arg-type]  # the except answers it
     except TypeError:
-        hint = ": encode it first" if isinstance(given, str) else ""
+        hint = ": encode it first, or use store.text()" if isinstance(given, str) else ""
         raise TypeError(f"{what} must be bytes-like, not {_type_name(given)}{hint}") from None
 
 

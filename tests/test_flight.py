@@ -272,7 +272,7 @@ def test_errors_leave_nothing_behind(open_store: OpenStore) -> None:
     calls: list[tuple[Any, type[Exception], str]] = [
         (lambda: 1 / 0, ZeroDivisionError, "division by zero"),
         (lambda: None, TypeError, "value must be bytes-like, not NoneType"),
-        (lambda: "text", TypeError, "value must be bytes-like, not str: encode it first"),
+        (lambda: "text", TypeError, "value must be bytes-like, not str: encode it first, or"),
         (lambda: b"12345", dumbkv.TooLargeError, "the value has 5 bytes: expected at most 4"),
         (b"1234", TypeError, "not callable"),
     ]

@@ -2,7 +2,8 @@
 
 import copy
 import pickle
-from collections.abc import MutableMapping
+import re
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -102,6 +103,22 @@ def test_update_of_a_failing_iterable_changes_nothing(store: dumbkv.Store) -> No
     with pytest.raises(TypeError, match="value must be bytes-like, not int"):
         store.update([(b"a", b"1"), (b"b", 2)])
     assert not store
+
+
+def test_text_is_refused_with_what_to_do_about_it(store: dumbkv.Store) -> None:
+    words = "must be bytes-like, not str: encode it first, or use store.text()"
+    any_store: Any = store
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: any_store["a"], "key"),
+        (lambda: any_store.set(b"a", "1"), "value"),
+        (lambda: any_store.update({b"a": "1"}), "value"),
+        (lambda: any_store.get_many(["a"]), "key"),
+        (lambda: any_store.scan(start="a"), "key"),
+        (lambda: any_store.namespace("a"), "prefix"),
+    ]
+    for call, what in calls:
+        with pytest.raises(TypeError, match=f"^{re.escape(f'{what} {words}')}$"):
+            call()
 
 
 def test_bytes_like_arguments_are_copied(store: dumbkv.Store) -> None:
