@@ -21,6 +21,8 @@ from hypothesis.stateful import (
 
 import dumbkv
 from dumbkv import _table
+from dumbkv._view_batch import ViewBatch
+from dumbkv._view_watch import ViewWatch
 from tests.conftest import BACKENDS, OpenStore
 from tests.law import MONOTONIC, WALL, outcome
 from tests.test_threads import run
@@ -358,6 +360,13 @@ def test_a_view_has_the_stores_methods_with_the_same_options() -> None:
     for name in methods - OF_THE_STORE_ALONE:
         if inspect.isfunction(of_store[name]):
             assert options_of(vars(dumbkv.View)[name]) == options_of(of_store[name]), name
+
+
+def test_a_views_batch_and_watch_have_the_methods_of_the_stores() -> None:
+    for ours, of_store in ((ViewBatch, dumbkv.Batch), (ViewWatch, dumbkv.Watch)):
+        for name, each in vars(of_store).items():
+            if inspect.isfunction(each) and name[0] != "_":
+                assert options_of(vars(ours)[name]) == options_of(each), name
 
 
 def test_a_view_is_a_mutable_mapping_and_uses_no_mixin_of_it(store: dumbkv.Store) -> None:
