@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dumbkv import _fork, _order, _sweeper, _table
 from dumbkv._batch import Batches
+from dumbkv._dump import Dumps
 from dumbkv._entry import Stats
 from dumbkv._flight import Fills, Flights
 from dumbkv._modify import Modifies
@@ -38,7 +39,7 @@ else:
 S = TypeVar("S", bound="Store")
 
 
-class Store(Viewed, Scans, Batches, Watches, Fills, Modifies, _Mapping):  # type: ignore[misc]  # as _Mapping
+class Store(Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping):  # type: ignore[misc]  # as _Mapping
     """A thread-safe mapping of bytes to bytes; made by :func:`dumbkv.open`.
 
     Every method is one atomic step. Iteration, over the store or a view of it, may
@@ -147,7 +148,7 @@ class _Items(ItemsView[bytes, bytes]):
 class PythonStore(Store, _table.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
     """A store on the table in pure Python."""
 
-    __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered")
+    __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered", "_room")
     backend = "python"
 
 
@@ -163,7 +164,7 @@ else:
     class _NativeStore(Store, _ctable.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
         """A store on the C table."""
 
-        __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered")
+        __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered", "_room")
         backend = "c"
 
     NativeStore = _NativeStore
@@ -211,6 +212,7 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     if ordered:
         store._catch_up()
         _order.keep(store)
+    store._room = max_bytes if eviction == "reject" else None
     _fork.keep(store)
     return store
 

@@ -58,6 +58,26 @@ class ClosedError(DumbKVError):
     """The store was closed before or during the call."""
 
 
+class CorruptError(DumbKVError):
+    """A file that is damaged, cut short or not DumbKV's: nothing of it was taken.
+
+    `path`, `offset` and `what` say which file, where in it in bytes, and what is wrong.
+    """
+
+    def __init__(self, path: str, offset: int, what: str) -> None:
+        super().__init__(path, offset, what)
+        self.path = path
+        self.offset = offset
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.path}: at byte {self.offset}: {self.what}"
+
+
+class LockedError(DumbKVError):
+    """A file that another process is changing."""
+
+
 def shown(data: bytes) -> str:
     """Bytes as an error message shows them, cut when long.
 

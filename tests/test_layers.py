@@ -36,11 +36,17 @@ LAYERS: dict[str, set[str]] = {
         *{"dumbkv._arguments", "dumbkv._codec", "dumbkv.errors"},
         *{"dumbkv._view_batch", "dumbkv._view_watch"},
     },
+    "dumbkv._record": {"dumbkv.errors"},
+    "dumbkv._files": set(),
+    "dumbkv._dumpfile": {
+        *{"dumbkv._arguments", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
+    },
+    "dumbkv._dump": {"dumbkv._dumpfile", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
     "dumbkv._store": {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
         *{"dumbkv._sweeper", "dumbkv._fork", "dumbkv._order"},
         *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
-        *{"dumbkv._flight", "dumbkv._modify", "dumbkv._view"},
+        *{"dumbkv._flight", "dumbkv._modify", "dumbkv._view", "dumbkv._dump"},
     },
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
     "dumbkv": {
@@ -48,6 +54,24 @@ LAYERS: dict[str, set[str]] = {
         *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
         *{"dumbkv._codec", "dumbkv._view"},
     },
+    "dumbkv.__main__": {"dumbkv.cli.program"},
+}
+
+# The same for the command line, without its package's name, and what it may import of dumbkv.
+CLI_LAYERS: dict[str, set[str]] = {
+    "__init__": set(),
+    "bar": set(),
+    "bench": set(),
+    "lock": set(),
+    "ndjson": set(),
+    "place": {"bar", "lock"},
+    "commands": {"bar", "bench", "ndjson", "place"},
+    "arguments": {"commands"},
+    "program": {"arguments", "ndjson"},
+}
+CLI_TAKES = {
+    "dumbkv",
+    *(f"dumbkv.{n}" for n in ["_arguments", "_dumpfile", "_files", "_record", "errors"]),
 }
 
 # The same for the service, without its package's name.
@@ -108,6 +132,13 @@ def test_the_services_modules_import_only_what_stands_below_them() -> None:
         ours = {name for name in imports(path) if name.startswith("dumbkv_http")}
         allowed = {f"dumbkv_http.{name}" for name in HTTP_LAYERS[path.stem]}
         assert ours <= allowed, path
+
+
+def test_the_commands_modules_import_only_what_stands_below_them() -> None:
+    for path in (ROOT / "dumbkv" / "cli").glob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("dumbkv")}
+        cli = {f"dumbkv.cli.{name}" for name in CLI_LAYERS[path.stem]}
+        assert ours <= cli | CLI_TAKES | ({"dumbkv.cli"} if cli else set()), path
 
 
 def test_prometheus_is_imported_by_metrics_alone() -> None:
