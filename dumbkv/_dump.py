@@ -42,8 +42,9 @@ class Dumps(_Base):
         """Write every entry to a file, with value, version and expiry; how many. O(n).
 
         The file is there whole or not at all: it takes the place of an old one at `path`
-        when it is on the disk, and after an error the old one is still there. Only its owner
-        may read it. Writers may go on meanwhile: a key that is there all the time comes
+        when it is on the disk, and after an error the old one is still there, unless all that
+        failed was to sync the directory: then it is the new one, whole. Only its owner may read
+        it. Writers may go on meanwhile: a key that is there all the time comes
         exactly once, with one of its values. Each entry counts as read. `progress` is called
         with the entries done and those there are. OSError for what the system refuses, and
         for a `path` that is a symbolic link or not a file. ``docs/format.md`` describes it.
@@ -146,8 +147,21 @@ def _put(store: Dumps, entries: list[Set]) -> Iterator[int]:
     for entry in entries:
         by_expiry[entry.expiry].append(entry[:2])
     for expiry, pairs in by_expiry.items():
+        yield from _put_alike(store, pairs, expiry)
+
+
+def _put_alike(store: Dumps, pairs: list[tuple[bytes, bytes]], expiry: int) -> Iterator[int]:
+    try:
         if expiry:
             store.set_many(pairs, expire_at=expiry / 1e6)
         else:
             store.set_many(pairs, ttl=math.inf)
+    except StoreFullError:
+        if len(pairs) == 1:
+            raise
+        # A small store that evicts has no room for all of them in one step, but for a few.
+        half = len(pairs) // 2
+        yield from _put_alike(store, pairs[:half], expiry)
+        yield from _put_alike(store, pairs[half:], expiry)
+    else:
         yield len(pairs)
