@@ -10,10 +10,10 @@ from dumbkv.cli import commands
 
 _EPILOG = """
 first steps:
-  python -m dumbkv set colours.dump sky blue     make a file, or change it
-  python -m dumbkv get colours.dump sky          blue
-  python -m dumbkv scan colours.dump             all keys and values, in order
-  python -m dumbkv get --help                    more about one command
+  python -m dumbkv set colours.dump sky blue        # make a file, or change it
+  python -m dumbkv get colours.dump sky             # blue
+  python -m dumbkv scan colours.dump                # all keys and values, in order
+  python -m dumbkv get --help                       # more about one command
 
 FILE is a dump: what these commands and Store.dump() write, for its owner alone to read. A
 command that changes it writes a new file and puts that in its place, whole or not at all; all
@@ -28,22 +28,27 @@ a dash goes after --.
 """
 _GET = """
 examples:
-  python -m dumbkv get colours.dump sky              blue, with no line end
-  python -m dumbkv get --newline colours.dump sky    blue, and a line end
-  python -m dumbkv get photos.dump cat.jpg >cat.jpg  any bytes come out as they are
-  python -m dumbkv get --hex colours.dump ff00       the key of the bytes 255 and 0
+  python -m dumbkv get colours.dump sky             # blue, with no line end
+  python -m dumbkv get --newline colours.dump sky   # blue, and a line end
+  python -m dumbkv get photos.dump cat.jpg >cat.jpg # any bytes come out as they are
+  python -m dumbkv get --hex colours.dump ff00      # the key of the bytes 255 and 0
+
+exit status: 1 when the key is not there.
 """
 _SET = """
 examples:
-  python -m dumbkv set colours.dump sky blue         makes the file when it is not there
-  python -m dumbkv set --ttl 60 a.dump token abc     gone in a minute
-  python -m dumbkv set photos.dump cat.jpg @cat.jpg  what the file cat.jpg holds
-  date | python -m dumbkv set a.dump now -           what comes on stdin
+  python -m dumbkv set colours.dump sky blue        # makes the file when it is not there
+  python -m dumbkv set --ttl 60 a.dump token abc    # gone in a minute
+  python -m dumbkv set photos.dump cat.jpg @cat.jpg # what the file cat.jpg holds
+  date | python -m dumbkv set a.dump now -          # what comes on stdin, any bytes
+  printf @home | python -m dumbkv set a.dump at -   # text that begins with @, or is a dash
 """
 _DEL = """
 examples:
-  python -m dumbkv del colours.dump sky grass        exit status 1 when one was not there
-  python -m dumbkv del --base64 colours.dump /wA=    the key of the bytes 255 and 0
+  python -m dumbkv del colours.dump sky grass
+  python -m dumbkv del --base64 colours.dump /wA=   # the key of the bytes 255 and 0
+
+exit status: 1 when one was not there; the others are gone all the same.
 """
 _SCAN = """
 Each key and its value come as KEY, a tab, VALUE and a line end, in the order of the keys' bytes.
@@ -52,8 +57,8 @@ Where they may hold tabs or line ends use --json, or -0.
 examples:
   python -m dumbkv scan colours.dump
   python -m dumbkv scan --prefix user: --limit 10 a.dump
-  python -m dumbkv scan --after user:41 --limit 10 a.dump    the next page
-  python -m dumbkv scan --start 2026-01 --end 2026-02 a.dump from this key, up to before that
+  python -m dumbkv scan --after user:41 --limit 10 a.dump     # the next page
+  python -m dumbkv scan --start 2026-01 --end 2026-02 a.dump  # from this key up to before that
   python -m dumbkv scan --keys-only -0 a.dump | xargs -0 -n1 echo
   python -m dumbkv scan --json a.dump | jq .value
 """
@@ -80,17 +85,19 @@ versions; those that have expired are left out. A line of --ndjson is what dump 
 of which only key and value are needed.
 
 examples:
-  python -m dumbkv load all.dump some.dump           beside what is there
-  python -m dumbkv load --replace all.dump some.dump instead of what is there
+  python -m dumbkv load all.dump some.dump             # beside what is there
+  python -m dumbkv load --replace all.dump some.dump   # instead of what is there
   python -m dumbkv load --ndjson all.dump lines.ndjson
   echo '{"key": "sky", "value": "blue"}' | python -m dumbkv load --ndjson all.dump -
 """
 _VERIFY = """
 Reads every byte, changes nothing, and says how many entries are whole and where the first
-damage is. Exit status 1 for damage.
+damage is.
 
 examples:
   python -m dumbkv verify colours.dump
+
+exit status: 1 for damage.
 """
 _STATS = """
 examples:

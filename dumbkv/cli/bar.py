@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from dumbkv._dumpfile import Progress
 
+_DELAY = 0.3
+"""Seconds: a task that is over before draws nothing."""
+
 
 @contextmanager
 def bar(title: str) -> Iterator[Progress | None]:
@@ -18,8 +21,7 @@ def bar(title: str) -> Iterator[Progress | None]:
     except ImportError:
         yield None
         return
-    # A task that is over at once draws nothing.
-    with tqdm(desc=title, unit_scale=True, delay=0.3, leave=False, file=sys.stderr) as shown:
+    with tqdm(desc=title, unit_scale=True, delay=_DELAY, leave=False, file=sys.stderr) as shown:
 
         def progress(done: int, total: int) -> None:
             shown.total = total

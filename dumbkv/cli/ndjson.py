@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dumbkv._arguments import KEY_CEILING
 from dumbkv._record import Set
 
 _FIELDS = {"key", "value", "version", "expires_at"}
@@ -69,6 +70,8 @@ def _entry(data: bytes) -> Set:
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}: expected {', '.join(sorted(_FIELDS))}")
     key, value = _bytes("key", fields), _bytes("value", fields)
+    if not 0 < len(key) <= KEY_CEILING:
+        raise ValueError(f"key has {len(key)} bytes: expected 1 to {KEY_CEILING}")
     return Set(key, value, _version(fields.get("version")), _expiry(fields.get("expires_at")))
 
 
