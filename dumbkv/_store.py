@@ -94,7 +94,7 @@ class Store(Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping): 
         """After a fork, on the child's side: the threads stayed behind."""
         left, self._bell = self._bell, Bell()
         for watch in left.watches:
-            watch.leave_behind()
+            watch._leave_behind()
         self._flights.leave_behind()
         if not self._rest():
             self._wake()

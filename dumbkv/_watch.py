@@ -142,7 +142,7 @@ class Watch(Iterator[Event]):
     ) -> None:
         self.close()
 
-    def leave_behind(self) -> None:
+    def _leave_behind(self) -> None:
         """After a fork, in the child: whoever was using it is not there, but may have left it
         in the middle of something."""
         self._lock = threading.Lock()

@@ -19,11 +19,12 @@ from tests.law import (
     keys,
     values,
 )
+from tests.law_files import Files
 from tests.law_together import Together
 from tests.law_views import Views
 
 
-class Law(Together, Views):
+class Law(Together, Views, Files):
     @initialize(ttl=st.sampled_from([None, 60, 90]))
     def some_keys_are_there(self, ttl: int | None) -> None:
         for key, value in ((b"a", b"1"), (b"b", b"x"), (b"counter", b"7")):
