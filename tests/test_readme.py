@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,34 @@ def test_the_python_in_the_readme_runs() -> None:
     assert result.failed == 0
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_the_curl_in_the_readme_answers_as_shown() -> None:
+def steps(beginning: str) -> list[tuple[str, str]]:
+    """The commands of the console blocks that begin like this, and what each prints."""
     blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
-    steps = [step.split("\n", 1) for block in blocks for step in block.split("$ ")[1:]]
-    assert len(steps) == 5
+    found = [step.partition("\n") for block in blocks for step in block.split("$ ")[1:]]
+    return [(command, out) for command, _, out in found if command.startswith(beginning)]
+
+
+def printed(command: str, directory: Path) -> str:
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=directory, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_commands_in_the_readme_print_what_is_shown(tmp_path: Path) -> None:
+    commands = steps("python -m dumbkv ")
+    assert len(commands) == 3
+    for command, expected in commands:
+        here = command.replace("python", sys.executable, 1)
+        assert printed(here, tmp_path) == expected.strip(), command
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_curl_in_the_readme_answers_as_shown(tmp_path: Path) -> None:
+    requests = steps("curl ")
+    assert len(requests) == 5
     with dumbkv.open() as store, serve(store) as service:
-        for command, expected in steps:
+        for command, expected in requests:
             here = command.replace("http://127.0.0.1:8080", service.url)
-            done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, timeout=20)
-            assert done.stdout.strip() == expected.strip(), here
+            assert printed(here, tmp_path) == expected.strip(), here
