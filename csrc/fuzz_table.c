@@ -1,10 +1,11 @@
 /*
  * Fuzzes the table: the input is a sequence of operations on it, played beside the model of
- * the tests, allocations that fail among them.
+ * the tests, allocations that fail among them, and read by who keeps the order and who watches.
  */
-#include "test_model.h"
+#define TEST_KEYS 200
+#include "test_reader.h"
 
-enum { USED = 200, LONGEST = 3000, MOST = 24 };
+enum { USED = KEYS, LONGEST = 3000, MOST = 24 };
 
 /* The input; nought when it is at its end. */
 typedef struct {
@@ -146,6 +147,125 @@ static void op_many(dkv_table *t, Input *in, bool put)
     dkv_end(&span);
 }
 
+/* A commit of anything: keys may come twice, and not be as wanted. */
+static void op_commit(dkv_table *t, Input *in)
+{
+    static uint8_t copies[MOST][LONGEST];
+    static char keys[MOST][64];
+    static Expected before[KEYS];
+    dkv_pair pairs[MOST];
+    uint64_t numbers[MOST];
+    size_t n = byte(in) % MOST, bad = SIZE_MAX, at = SIZE_MAX;
+    long left = whole_again();
+    for (size_t i = 0; i < n; i++) {
+        uint64_t what = byte(in), number = numbers[i] = byte(in) % USED;
+        agrees(t, number);
+        uint64_t version = model[number].there ? model[number].version : DKV_ABSENT;
+        pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i],
+                              .key_len = key_of(keys[i], number),
+                              .act = (dkv_act)(what & 3),
+                              .deadline = deadline(in),
+                              .want = what & 4 ? version : DKV_ANY};
+        if (what >= 250)
+            pairs[i].want = version == DKV_ABSENT ? what : DKV_ABSENT;
+        if (what >= 250 && bad == SIZE_MAX)
+            bad = i;
+        if (pairs[i].act == DKV_PUT || pairs[i].act == DKV_PUT_KEEPING)
+            pairs[i].value = make_value(1 + what * 11 % LONGEST, (uint8_t)i, copies[i]);
+    }
+    until_failure = left;
+    memcpy(before, model, sizeof before);
+    int rc = dkv_commit(t, pairs, n, &at);
+    assert((rc == DKV_ECONFLICT) == (bad != SIZE_MAX) && (rc != DKV_ECONFLICT || at == bad));
+    if (rc != DKV_ECONFLICT)
+        expect(t, rc);
+    for (size_t i = 0; i < n; i++) {
+        const dkv_pair *p = &pairs[i];
+        Expected *e = &model[numbers[i]];
+        if (rc < 0 && dkv_takes_owner(p->value))
+            let_go(p->value.owner);
+        if (rc < 0 || p->act == DKV_LOOK)
+            continue;
+        if (p->act == DKV_DROP) {
+            assert(p->version == e->there || (t->evict && !p->version));
+            e->there = false;
+            continue;
+        }
+        const Expected *was = &before[numbers[i]];
+        bool keeps = p->act == DKV_PUT_KEEPING && was->there;
+        assert(p->until == (keeps ? was->deadline : p->deadline) && p->version > was->version);
+        *e = (Expected){true, p->value.len, (uint8_t)i, p->until, p->version};
+        e->there = p->until > now;
+    }
+}
+
+static bool ordered;
+static uint64_t places[3]; /* of those who watch, in the ring; the first follows */
+static size_t watching;
+
+static void op_order(dkv_table *t, Input *in)
+{
+    if (!ordered || byte(in) == 1) {
+        ordered = begin_anew(t) == 0;
+        return;
+    }
+    long left = whole_again();
+    if (catch_up(t) < 0)
+        assert(begin_anew(t) == 0);
+    /* What expired meanwhile is cleared away by who sorts. */
+    assert(dkv_sweep(t) >= 0 && catch_up(t) >= 0);
+    order_is_right(t);
+    until_failure = left;
+}
+
+static void end_order(dkv_table *t)
+{
+    dkv_note_changes(t, false);
+    ordered = false;
+}
+
+static void op_watch(dkv_table *t, Input *in)
+{
+    uint64_t since = byte(in) & 1 ? DKV_NOW : model[byte(in) % USED].version;
+    if (watching == 3)
+        return;
+    if (!watching) {
+        begin_to_follow(t);
+        since = DKV_NOW;
+    }
+    int rc = dkv_watch(t, since, &places[watching]);
+    assert(rc == 0 || (rc == DKV_ENOMEM && failures) || (rc == DKV_ELOST && since != DKV_NOW));
+    watching += rc == 0;
+}
+
+static void op_unwatch(dkv_table *t)
+{
+    if (!watching)
+        return;
+    watching--;
+    dkv_unwatch(t);
+}
+
+static void op_events(dkv_table *t, Input *in)
+{
+    size_t room = byte(in) & 1 ? ROOM : 60;
+    if (!watching)
+        return;
+    for (size_t i = 1; i < watching; i++) { /* the others only read */
+        long n = read_all(t, &places[i], room);
+        assert(n >= 0 || n == DKV_ELOST);
+    }
+    long left = whole_again();
+    assert(dkv_sweep(t) >= 0);
+    if (follow(t, &places[0], room) < 0) {
+        while (watching)
+            op_unwatch(t);
+    } else {
+        what_was_told_is_right(t);
+    }
+    until_failure = left;
+}
+
 static int op_each(void *count, const uint8_t *key, size_t key_len)
 {
     assert(model[number_of(key, key_len)].there);
@@ -182,7 +302,7 @@ static void op_look(dkv_table *t)
 
 static void play(dkv_table *t, Input *in)
 {
-    switch (byte(in) % 14) {
+    switch (byte(in) % 20) {
     case 0:
     case 1:
     case 2:
@@ -220,6 +340,25 @@ static void play(dkv_table *t, Input *in)
     case 12:
         dkv_reap(t, let_go, byte(in));
         break;
+    case 13:
+    case 14:
+        op_commit(t, in);
+        break;
+    case 15:
+        op_order(t, in);
+        break;
+    case 16:
+        op_watch(t, in);
+        break;
+    case 17:
+        op_events(t, in);
+        break;
+    case 18:
+        if (byte(in) & 1)
+            op_unwatch(t);
+        else
+            end_order(t);
+        break;
     default:
         if (byte(in) == 7) {
             assert(dkv_clear(t) == 0);
@@ -244,6 +383,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         play(t, &in);
     op_look(t);
     until_failure = -1;
+    in.at = in.end;
+    op_events(t, &in);
+    if (ordered)
+        op_order(t, &in);
+    while (watching)
+        op_unwatch(t);
+    end_order(t);
     done_with(t);
     return 0;
 }

@@ -5,11 +5,11 @@
 /* The keys in a shard's journal, added to a list. */
 static int keys_of(PyObject *list, const uint8_t *bytes, size_t len)
 {
-    for (const uint8_t *at = bytes; at < bytes + len;) {
+    for (size_t at = 0; at < len;) { /* an empty journal is NULL, which has no places */
         uint16_t key_len;
-        memcpy(&key_len, at, sizeof key_len);
+        memcpy(&key_len, bytes + at, sizeof key_len);
         at += sizeof key_len;
-        if (append_key(list, at, key_len))
+        if (append_key(list, bytes + at, key_len))
             return -1;
         at += key_len;
     }

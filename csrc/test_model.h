@@ -77,7 +77,10 @@ static void test_free(void *block)
 #include "watch.c"
 #include "fork.c"
 
-enum { KEYS = 3000, STEPS = 60000 };
+#ifndef TEST_KEYS
+#define TEST_KEYS 3000
+#endif
+enum { KEYS = TEST_KEYS, STEPS = 60000 };
 
 /* What the table ought to hold: for key n a value of `len` bytes `fill`, until `deadline`. */
 typedef struct {

@@ -4,7 +4,7 @@
  *
  *     test_news [seed]
  */
-#include "test_model.h"
+#include "test_reader.h"
 
 /* Order */
 
@@ -83,69 +83,6 @@ static void test_keys_are_in_the_order_of_their_bytes(void)
 
 /* The journal */
 
-static bool order[KEYS]; /* what a reader of the journal takes to be there */
-static long begun_anew;
-
-static void begin_anew(dkv_table *t)
-{
-    dkv_sorted *sorted;
-    dkv_note_changes(t, true);
-    memset(order, 0, sizeof order);
-    assert(dkv_sort_keys(t, &sorted) == 0);
-    for (size_t i = 0; i < dkv_sorted_count(sorted); i++) {
-        size_t key_len;
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
-        order[number_of(key, key_len)] = true;
-    }
-    dkv_sorted_free(sorted);
-    begun_anew++;
-}
-
-/* Take all journals and ask what is there of the keys in them: how many, or DKV_ELOST. */
-static long catch_up(dkv_table *t)
-{
-    long taken = 0;
-    for (size_t shard = 0; shard < DKV_SHARDS; shard++) {
-        uint8_t *bytes;
-        size_t len;
-        int rc = dkv_take_changes(t, shard, &bytes, &len);
-        if (rc < 0) {
-            assert(rc == DKV_ELOST && !bytes && !len);
-            return rc;
-        }
-        for (const uint8_t *at = bytes; at < bytes + len; taken++) {
-            uint16_t key_len;
-            dkv_hold h;
-            memcpy(&key_len, at, sizeof key_len);
-            at += sizeof key_len;
-            uint64_t n = number_of(at, key_len);
-            int found = dkv_acquire(t, at, key_len, &h);
-            order[n] = found;
-            release(&h);
-            at += key_len;
-            assert(at <= bytes + len);
-        }
-        dkv_free_changes(bytes);
-    }
-    return taken;
-}
-
-static void order_is_right(dkv_table *t)
-{
-    dkv_sorted *sorted;
-    size_t there = 0;
-    assert(dkv_sort_keys(t, &sorted) == 0);
-    for (size_t n = 0; n < KEYS; n++)
-        there += order[n];
-    assert(dkv_sorted_count(sorted) == there);
-    for (size_t i = 0; i < there; i++) {
-        size_t key_len;
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
-        assert(order[number_of(key, key_len)]);
-    }
-    dkv_sorted_free(sorted);
-}
-
 /* Writes of many keys, some of which go at once. */
 static void commit_some(dkv_table *t)
 {
@@ -199,7 +136,7 @@ static void test_who_reads_the_journal_knows_all_keys(bool evict)
     dkv_table *t = fresh_with(evict ? sizeof(dkv_table) + 30000 : 0, evict);
     begun_anew = 0;
     walk_on(t, 2000);
-    begin_anew(t);
+    assert(begin_anew(t) == 0);
     for (int i = 0; i < 400; i++) {
         walk_on(t, (int)draw(evict ? 20 : 100)); /* fewer changes than a journal has room for */
         assert(dkv_sweep(t) >= 0);
@@ -215,7 +152,7 @@ static void test_a_cleared_table_has_lost_its_journal(void)
     dkv_table *t = fresh();
     uint8_t *bytes;
     size_t len;
-    begin_anew(t);
+    assert(begin_anew(t) == 0);
     put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
     assert(dkv_clear(t) == 0);
     for (int again = 0; again < 2; again++) { /* and goes on to say so */
@@ -223,7 +160,7 @@ static void test_a_cleared_table_has_lost_its_journal(void)
             assert(dkv_take_changes(t, i, &bytes, &len) == DKV_ELOST);
         put_key(t, (const uint8_t *)"2", 1, DKV_NEVER);
     }
-    begin_anew(t);
+    assert(begin_anew(t) == 0);
     assert(catch_up(t) == 0);
     drop_key(t, (const uint8_t *)"2", 1);
     assert(catch_up(t) == 1);
@@ -291,7 +228,7 @@ static void test_a_journal_nobody_reads_is_lost(void)
     for (size_t i = 0; i < DKV_SHARDS; i++)
         lost += dkv_take_changes(t, i, &bytes, &len) == DKV_ELOST;
     assert(lost == 1);
-    begin_anew(t);
+    assert(begin_anew(t) == 0);
     order_is_right(t);
     done_with(t);
 }
@@ -358,60 +295,15 @@ static void test_a_journal_without_memory_is_lost(void)
 
 /* Events */
 
-typedef struct {
-    uint64_t version;
-    dkv_event what;
-    uint64_t key; /* KEYS for none */
-} Event;
-
-enum { ROOM = DKV_KEY_CEILING + DKV_EVENT_HEADER, SEEN = 60000 };
-
-static Event seen[SEEN];
-
-/* Read all there are, at most `room` bytes at a time: how many, or a code. */
-static long read_all(dkv_table *t, uint64_t *at, size_t room)
-{
-    static uint8_t bytes[ROOM];
-    long count = 0;
-    for (;;) {
-        int64_t n = dkv_read_events(t, at, bytes, room);
-        if (n <= 0)
-            return n < 0 ? (long)n : count;
-        for (const uint8_t *from = bytes; from < bytes + n;) {
-            uint16_t key_len;
-            Event *e = &seen[count++];
-            assert(count < SEEN);
-            memcpy(&e->version, from, sizeof e->version);
-            memcpy(&key_len, from + 8, sizeof key_len);
-            e->what = (dkv_event)from[10];
-            from += DKV_EVENT_HEADER;
-            e->key = key_len ? number_of(from, key_len) : KEYS;
-            assert((e->what == DKV_CLEARED) == (key_len == 0));
-            from += key_len;
-            assert(from <= bytes + n && (count == 1 || e[-1].version < e->version));
-        }
-    }
-}
-
-static uint64_t watch(dkv_table *t, uint64_t since)
-{
-    uint64_t at;
-    assert(dkv_watch(t, since, &at) == 0);
-    return at;
-}
-
 /* Everything that happened is told once, in order, and adds up to what there is. */
 static void test_who_watches_knows_all_that_happened(bool evict)
 {
-    static uint64_t versions[KEYS];
     dkv_table *t = fresh_with(evict ? sizeof(dkv_table) + 30000 : 0, evict);
     dkv_counts before, after;
-    dkv_hold h;
-    long kinds[5] = {0};
-    uint64_t last = 0;
-    assert(dkv_count(t, &before) == 0);
+    walk_on(t, 100);
+    begin_to_follow(t);
     uint64_t at = watch(t, DKV_NOW);
-    memset(versions, 0, sizeof versions);
+    assert(dkv_count(t, &before) == 0);
     for (int round = 0; round < 800; round++) {
         walk_on(t, (int)draw(80));
         if (draw(50) == 0) {
@@ -419,32 +311,15 @@ static void test_who_watches_knows_all_that_happened(bool evict)
             memset(model, 0, sizeof model);
         }
         assert(dkv_sweep(t) >= 0);
-        long n = read_all(t, &at, draw(2) ? ROOM : 100);
-        assert(n >= 0);
-        for (long i = 0; i < n; i++) {
-            kinds[seen[i].what]++;
-            assert(seen[i].version > last);
-            last = seen[i].version;
-            if (seen[i].what == DKV_CLEARED) {
-                memset(versions, 0, sizeof versions);
-                continue;
-            }
-            assert(seen[i].what == DKV_SET || versions[seen[i].key]);
-            versions[seen[i].key] = seen[i].what == DKV_SET ? seen[i].version : 0;
-        }
-        for (uint64_t k = 0; k < KEYS; k++) {
-            char key[64];
-            assert(dkv_acquire(t, key, key_of(key, k), &h) >= 0);
-            assert(h.version == versions[k]);
-            release(&h);
-        }
+        assert(follow(t, &at, draw(2) ? ROOM : 100) >= 0);
+        what_was_told_is_right(t);
     }
     assert(dkv_count(t, &after) == 0);
-    assert((uint64_t)kinds[DKV_SET] == after.sets - before.sets);
-    assert((uint64_t)kinds[DKV_EXPIRED] == after.expired - before.expired);
-    assert((uint64_t)kinds[DKV_EVICTED] == after.evicted - before.evicted);
-    assert(kinds[DKV_DELETED] > 100 && kinds[DKV_CLEARED] > 2 && kinds[DKV_EXPIRED] > 100);
-    assert((kinds[DKV_EVICTED] > 1000) == evict);
+    assert((uint64_t)told_kinds[DKV_SET] == after.sets - before.sets);
+    assert((uint64_t)told_kinds[DKV_EXPIRED] == after.expired - before.expired);
+    assert((uint64_t)told_kinds[DKV_EVICTED] == after.evicted - before.evicted);
+    assert(told_kinds[DKV_DELETED] > 100 && told_kinds[DKV_CLEARED] > 2);
+    assert(told_kinds[DKV_EXPIRED] > 100 && (told_kinds[DKV_EVICTED] > 1000) == evict);
     dkv_unwatch(t);
     done_with(t);
 }
@@ -487,13 +362,13 @@ static void test_events_are_whole_around_the_end_of_the_ring(void)
     uint64_t all = 0;
     for (int i = 0; i < 3000; i++) {
         size_t key_len = draw(20) ? 1 + draw(300) : i % 40 ? 1 + draw(sizeof key) : sizeof key;
-        uint16_t told;
+        uint16_t len;
         memset(key, 1 + i % 250, key_len);
         put_key(t, key, key_len, DKV_NEVER);
         int64_t n = dkv_read_events(t, &at, bytes, sizeof bytes);
         assert(n == (int64_t)key_len + DKV_EVENT_HEADER);
-        memcpy(&told, bytes + 8, sizeof told);
-        assert(told == key_len && bytes[10] == DKV_SET);
+        memcpy(&len, bytes + 8, sizeof len);
+        assert(len == key_len && bytes[10] == DKV_SET);
         assert(memcmp(bytes + DKV_EVENT_HEADER, key, key_len) == 0);
         all += (uint64_t)n;
         drop_key(t, key, key_len);
@@ -550,9 +425,7 @@ static void test_watching_since_a_version_misses_nothing(void)
     char key[16];
     dkv_hold h;
     put_key(t, (const uint8_t *)"1", 1, DKV_NEVER);
-    assert(dkv_acquire(t, "1", 1, &h) == 1);
-    uint64_t before = h.version;
-    release(&h);
+    uint64_t before = version_of(t, 1);
     long blocks = allocated;
     assert(dkv_watch(t, before - 1, &at) == DKV_ELOST && allocated == blocks);
     (void)watch(t, before); /* nothing since then is not kept */
