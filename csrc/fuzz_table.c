@@ -289,8 +289,10 @@ static void op_look(dkv_table *t)
         if (e->there && e->deadline < first)
             first = e->deadline;
     }
-    for (size_t i = 0; i < DKV_SHARDS; i++)
-        assert(dkv_walk(t, i, op_each, &walked) == 0);
+    uint64_t cursor = 0;
+    do
+        assert(dkv_walk(t, &cursor, op_each, &walked) == 0);
+    while (cursor);
     assert(dkv_count(t, &counts) == 0);
     assert(counts.entries == there && counts.data_bytes == bytes && walked == there);
     assert(!t->limit || (counts.memory_bytes == dkv_used(t) && dkv_used(t) <= t->limit));

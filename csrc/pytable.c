@@ -33,22 +33,25 @@ static int append_key(void *list, const uint8_t *key, size_t key_len)
 
 #include "pynews.h"
 
-/* Whole shards, until there are enough keys to be worth the call. */
+/* Some keys, as many as are worth the call, and the cursor for the next ones. */
 static PyObject *Table_keys(PyObject *self, PyObject *arg)
 {
-    enum { ENOUGH = 1024 };
-    size_t shard = PyLong_AsSize_t(arg);
-    if (shard == (size_t)-1 && PyErr_Occurred())
+    enum { ENOUGH = 512 };
+    uint64_t cursor = PyLong_AsUnsignedLongLong(arg);
+    if (cursor == UINT64_MAX && PyErr_Occurred())
         return NULL;
     PyObject *list = PyList_New(0);
     int rc = list ? 0 : 1;
-    while (rc == 0 && shard < DKV_SHARDS && PyList_Size(list) < ENOUGH)
-        rc = dkv_walk(((TableObject *)self)->table, shard++, append_key, list);
+    while (rc == 0) {
+        rc = dkv_walk(((TableObject *)self)->table, &cursor, append_key, list);
+        if (cursor == 0 || PyList_Size(list) >= ENOUGH)
+            break;
+    }
     PyObject *result = NULL;
     if (rc < 0)
         raise_code((TableObject *)self, rc);
     else if (rc == 0)
-        result = Py_BuildValue("(On)", list, (Py_ssize_t)(shard % DKV_SHARDS));
+        result = Py_BuildValue("(OK)", list, (unsigned long long)cursor);
     Py_XDECREF(list);
     return result;
 }

@@ -4,8 +4,9 @@
 
 enum { EMPTY = 0, TOMBSTONE = 1, USE_BITS = 15, USES = 3, AHEAD = 8 };
 
-static const uint64_t ADDRESS = ((UINT64_C(1) << 48) - 1) & ~(uint64_t)USE_BITS;
-static const uint64_t TAG = ~((UINT64_C(1) << 48) - 1);
+enum { TAG_AT = 48 };
+static const uint64_t ADDRESS = ((UINT64_C(1) << TAG_AT) - 1) & ~(uint64_t)USE_BITS;
+static const uint64_t TAG = ~((UINT64_C(1) << TAG_AT) - 1);
 
 _Static_assert(sizeof(void *) == 8, "a slot keeps a 48-bit address beside its tag");
 _Static_assert(_Alignof(max_align_t) == 16, "malloc leaves the low 4 bits of an address free");
@@ -102,7 +103,7 @@ static uint64_t data_of(const dkv_entry *e)
 
 static uint64_t tag_of(uint64_t hash)
 {
-    return (hash >> 32) << 48;
+    return (hash >> 32) << TAG_AT;
 }
 
 static size_t home_of(uint64_t hash, uint32_t cap)
@@ -398,6 +399,14 @@ bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
 size_t dkv_shard_next(const dkv_shard *s, size_t from)
 {
     while (from < s->cap && !is_entry(s->slots[from]))
+        from++;
+    return from;
+}
+
+size_t dkv_shard_next_in(const dkv_shard *s, size_t from, unsigned bits, unsigned slice)
+{
+    uint64_t tag = (uint64_t)slice << TAG_AT, mask = ((UINT64_C(1) << bits) - 1) << TAG_AT;
+    while (from < s->cap && (!is_entry(s->slots[from]) || (s->slots[from] & mask) != tag))
         from++;
     return from;
 }

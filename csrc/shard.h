@@ -155,6 +155,10 @@ bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep);
 
 /* The first slot from `from` on with an entry, or cap. */
 size_t dkv_shard_next(const dkv_shard *s, size_t from);
+
+/* The same for entries of one slice of 2**bits, at most 16: which one an entry is in comes
+   from its key's hash alone. */
+size_t dkv_shard_next_in(const dkv_shard *s, size_t from, unsigned bits, unsigned slice);
 dkv_entry *dkv_shard_at(const dkv_shard *s, size_t slot);
 
 /* Ask for the memory of the slot, and of the entry, where the search for a hash begins. */

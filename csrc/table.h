@@ -241,10 +241,11 @@ void dkv_end(const dkv_span *span);
    may come more than once; what is wanted of it is what was there before. */
 int dkv_commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at);
 
-/* Call `each` with every entry of one shard, its lock held: 0, a code, or the first
-   answer of `each` that is not 0, at which it stops. */
+/* Call `each` with some entries, about a thousand, a lock held meanwhile: 0, a code, or the
+   first answer of `each` that is not 0, at which it stops. Begin with a cursor of 0 and go on
+   until it is 0 again; a key that is there all the time comes exactly once. */
 typedef int dkv_each(void *arg, const uint8_t *key, size_t key_len);
-int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg);
+int dkv_walk(dkv_table *t, uint64_t *cursor, dkv_each *each, void *arg);
 
 /* A key of those that dkv_sort_keys gave. */
 const uint8_t *dkv_sorted_key(const dkv_sorted *sorted, size_t i, size_t *key_len);

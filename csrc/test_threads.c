@@ -237,7 +237,11 @@ static void *whole_table(void *arg)
         dkv_sweep(t);
         dkv_count(t, &counts);
         sound(t);
-        dkv_walk(t, draw(&thread, DKV_SHARDS), see, &seen);
+        uint64_t cursor = 0;
+        do
+            if (dkv_walk(t, &cursor, see, &seen) != 0)
+                break;
+        while (cursor);
         dkv_next_expiry(t);
         if (dkv_wakes(t))
             dkv_rest(t);

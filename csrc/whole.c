@@ -149,9 +149,32 @@ void dkv_close(dkv_table *t)
     empty_and_unlock(t);
 }
 
-int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg)
+/* Where a walk is: a shard, of a shard with many entries a slice, and how many slices there
+   are. That is settled at its first slice: later ones have to be of the same division. The
+   finest division keeps the looks at slots that are of another slice in bounds. */
+typedef struct {
+    size_t shard;
+    unsigned bits, slice;
+} Place;
+
+enum { SLICE = 1024, FINEST = 6 };
+
+static Place place_at(uint64_t cursor)
 {
-    dkv_shard *s = &t->shards[shard];
+    return (Place){cursor >> 16, (unsigned)(cursor >> 8) & 0xff, (unsigned)cursor & 0xff};
+}
+
+static uint64_t cursor_after(Place at)
+{
+    if (++at.slice == 1U << at.bits)
+        at = (Place){at.shard + 1, 0, 0};
+    return at.shard == DKV_SHARDS ? 0 : (uint64_t)at.shard << 16 | at.bits << 8 | at.slice;
+}
+
+int dkv_walk(dkv_table *t, uint64_t *cursor, dkv_each *each, void *arg)
+{
+    Place at = place_at(*cursor);
+    dkv_shard *s = &t->shards[at.shard];
     int rc = 0;
     int64_t now = dkv_now(t);
     dkv_lock(s);
@@ -159,12 +182,17 @@ int dkv_walk(dkv_table *t, size_t shard, dkv_each *each, void *arg)
         rc = DKV_ECLOSED;
     } else {
         dkv_shard_sweep(s, now);
-        for (size_t i = dkv_shard_next(s, 0); i < s->cap && rc == 0; i = dkv_shard_next(s, i + 1)) {
+        while (at.slice == 0 && at.bits < FINEST && s->live >> at.bits > SLICE)
+            at.bits++;
+        size_t i = dkv_shard_next_in(s, 0, at.bits, at.slice);
+        for (; i < s->cap && rc == 0; i = dkv_shard_next_in(s, i + 1, at.bits, at.slice)) {
             const dkv_entry *e = dkv_shard_at(s, i);
             rc = each(arg, dkv_entry_key(e), e->key_len);
         }
     }
     dkv_unlock(t, s);
+    if (rc == 0)
+        *cursor = cursor_after(at);
     return rc;
 }
 

@@ -2,6 +2,9 @@
 
 Nothing here locks; the table does, around every call.
 
+Drawers. Entries lie in as many dicts as the C table has shards, by the hash of their key. A
+dict that changes cannot be read on from where one left off; drawers can, one after the other.
+
 Memory. What an entry takes is an estimate. When it evicts, the oldest key goes, unless it was
 read since its last turn, which sends it to the back of the line.
 
@@ -13,13 +16,16 @@ not repeat after a restart, and stay below 2**53 (exact in JSON) until 2255.
 
 import time
 from collections import OrderedDict
-from collections.abc import ItemsView, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from dumbkv._arguments import NEVER
 from dumbkv._news import CLEARED, DELETED, EVICTED, EXPIRED, SET, News
 from dumbkv.errors import StoreFullError
 
+DRAWERS = 64
+ENOUGH = 512  # keys, to be worth a call
 USES = 3
 # What holds an entry: headers of key, value, cell and version, and its share of the dict.
 OVERHEAD = 320
@@ -40,7 +46,8 @@ class Cells:
     """Cells by key. Costs are O(1) unless said."""
 
     __slots__ = (
-        "_by_key",
+        "_count",
+        "_drawers",
         "_limit",
         "_overhead",
         "_uses",
@@ -65,13 +72,24 @@ class Cells:
         self._reset()
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return self._count
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._by_key)
+        return chain.from_iterable(self._drawers)
 
-    def items(self) -> ItemsView[bytes, Cell]:
-        return self._by_key.items()
+    def items(self) -> Iterator[tuple[bytes, Cell]]:
+        return chain.from_iterable(drawer.items() for drawer in self._drawers)
+
+    def some(self, cursor: int) -> tuple[list[bytes], int]:
+        """The keys of a drawer or more, from the cursor on, and the next cursor; 0 at the end."""
+        keys: list[bytes] = []
+        while cursor < DRAWERS and len(keys) < ENOUGH:
+            keys += self._drawers[cursor]
+            cursor += 1
+        return keys, cursor % DRAWERS
+
+    def _drawer(self, key: bytes) -> dict[bytes, Cell]:
+        return self._drawers[hash(key) % DRAWERS]
 
     # Time
 
@@ -96,7 +114,7 @@ class Cells:
 
     def live(self, key: bytes) -> Cell | None:
         """The key's cell; one that has expired is dropped."""
-        cell = self._by_key.get(key)
+        cell = self._drawer(key).get(key)
         if cell is not None and cell.deadline <= self.now():
             self.drop(key, cell, EXPIRED)
             return None
@@ -107,7 +125,7 @@ class Cells:
         cell = self.live(key)
         self.counts["misses" if cell is None else "hits"] += 1
         if self.evicts and cell is not None:
-            self._uses[key] = min(USES, self._uses.get(key, 0) + 1)
+            self._uses[key] = min(USES, self._uses[key] + 1)
         return cell
 
     def put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
@@ -126,16 +144,22 @@ class Cells:
         self._store(key, cell._replace(deadline=deadline))
 
     def _store(self, key: bytes, cell: Cell) -> None:
-        old = self._by_key.get(key)
-        self._by_key[key] = cell
+        drawer = self._drawer(key)
+        old = drawer.get(key)
+        drawer[key] = cell
         if old is None:
+            self._count += 1
+            if self.evicts:
+                self._uses[key] = 0
             self.news.changed(key, len(self))
         self.data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
         self.next_deadline = min(self.next_deadline, cell.deadline)
 
     def drop(self, key: bytes, cell: Cell, why: int = DELETED) -> None:
-        del self._by_key[key]
-        self._uses.pop(key, None)
+        del self._drawer(key)[key]
+        self._count -= 1
+        if self.evicts:
+            del self._uses[key]
         self.data_bytes -= len(key) + len(cell.value)
         self.counts[COUNTERS[why]] += 1
         self.news.changed(key, len(self))
@@ -158,9 +182,11 @@ class Cells:
             self.news.happened(what, key, self._version)
 
     def _reset(self) -> None:
-        # An ordered dict takes its oldest key out in O(1), which a dict does not.
-        self._by_key: dict[bytes, Cell] = OrderedDict() if self.evicts else {}
-        self._uses: dict[bytes, int] = {}
+        self._drawers: list[dict[bytes, Cell]] = [{} for _ in range(DRAWERS)]
+        self._count = 0
+        # How often each key was read of late, in the order of eviction, when there is one. An
+        # ordered dict takes its oldest key out in O(1), which a dict does not.
+        self._uses: OrderedDict[bytes, int] = OrderedDict()
         self.data_bytes = 0
         self.next_deadline = NEVER
 
@@ -177,7 +203,7 @@ class Cells:
         return len(key) + len(value) + self._overhead
 
     def _room_for(self, key: bytes, value: bytes) -> None:
-        old = self._by_key.get(key)
+        old = self._drawer(key).get(key)
         before = self.cost(key, old.value) if old is not None else 0
         self.make_room(self.cost(key, value) - before, key)
 
@@ -192,18 +218,15 @@ class Cells:
                 )
 
     def _evict_one(self, keep: bytes | None) -> bool:
-        cells = self._by_key
-        assert isinstance(cells, OrderedDict), "evicting without an order"
-        if len(cells) <= (keep in cells):
+        if len(self) <= (keep in self._uses):
             return False
         while True:
-            key = next(iter(cells))
-            uses = self._uses.get(key, 0)
+            key, uses = next(iter(self._uses.items()))
             if key != keep and not uses:
-                self.drop(key, cells[key], EVICTED)
+                self.drop(key, self._drawer(key)[key], EVICTED)
                 return True
             self._uses[key] = max(0, uses - 1)
-            cells.move_to_end(key)
+            self._uses.move_to_end(key)
 
     def check(self) -> None:
         """Raise AssertionError unless every invariant holds. O(n)."""
@@ -212,4 +235,7 @@ class Cells:
         first = min((cell.deadline for _, cell in self.items()), default=NEVER)
         assert self.next_deadline <= first, (self.next_deadline, first)
         assert all(cell.version <= self._version for _, cell in self.items())
-        assert self._uses.keys() <= self._by_key.keys()
+        assert self._count == sum(map(len, self._drawers))
+        assert self._uses.keys() == (set(self) if self.evicts else set())
+        for place, drawer in enumerate(self._drawers):
+            assert all(hash(key) % DRAWERS == place for key in drawer)

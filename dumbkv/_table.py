@@ -399,7 +399,7 @@ class Table:
         with self._lock:
             self._open()
             self._cells.sweep()
-            return list(self._cells), 0
+            return self._cells.some(cursor)
 
     def _counters(self) -> tuple[int, ...]:
         """The fields of Stats, in order."""
