@@ -9,7 +9,7 @@ TABLE = events fork many one room shard slab sorted table watch whole
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test weak-hash asan tsan fuzz soak bench bench-short interpreters no-compiler wheel sdist format clean
+.PHONY: serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -31,6 +31,27 @@ c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehav
 	for test in table many news failing; do \
 		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
 
+c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@for test in table many news failing; do \
+		(cd build/coverage && gcc -std=c11 -D_GNU_SOURCE -UNDEBUG -g -O0 --coverage \
+			$(CURDIR)/csrc/test_$$test.c -o test_$$test && ./test_$$test) || exit 1; done
+	@$(BIN)/gcovr --root . --object-directory build/coverage --filter csrc/ \
+		--exclude 'csrc/test_.*' --txt-metric branch --txt build/coverage/report.txt \
+		--fail-under-branch 85 build/coverage || { cat build/coverage/report.txt; exit 1; }
+	@cat build/coverage/report.txt
+
+ROUNDS ?= 20000
+c-threads: ## threads on one table from C, under ThreadSanitizer; ROUNDS=2000 for less
+	@mkdir -p build
+	gcc $(WARN) -g -O1 -fsanitize=thread csrc/test_threads.c \
+		$(TABLE:%=csrc/%.c) -pthread -o build/test_threads
+	setarch -R build/test_threads $(ROUNDS)
+
+EVERY ?= 1
+planted: ## bugs planted in the C one by one: each has to turn a test red; EVERY=8 for some of them
+	$(PYTHON) csrc/planted.py $(EVERY)
+
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
 	for test in table many news failing; do \
@@ -47,11 +68,7 @@ asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) venv/bin/python -m pytest -q \
 		-k 'not resident' $(ARGS) # the sanitizer's own memory is not the table's
 
-tsan: ## threads on one table, from C and from Python, under ThreadSanitizer
-	@mkdir -p build
-	gcc $(WARN) -g -O1 -fsanitize=thread csrc/test_threads.c \
-		$(TABLE:%=csrc/%.c) -pthread -o build/test_threads
-	setarch -R build/test_threads
+tsan: c-threads ## threads on one table, from C and from Python, under ThreadSanitizer
 	.ci/variant tsan -fsanitize=thread -g -UNDEBUG
 	cd build/tsan && DUMBKV_BACKEND=c \
 		TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/.ci/tsan.supp \

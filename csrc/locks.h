@@ -25,6 +25,7 @@ struct dkv_table {
     atomic_uint_least64_t used; /* kept only when there is a limit */
     atomic_size_t any;          /* the shard dkv_acquire_any begins with */
     atomic_size_t victim;       /* the shard eviction begins with */
+    atomic_size_t evictions;    /* from other shards than the one that is written to */
     atomic_bool closed;
     atomic_bool awake; /* somebody calls dkv_sweep */
     atomic_uint dead_locked;

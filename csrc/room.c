@@ -16,22 +16,26 @@ static int evict_from(dkv_table *t, size_t index, dkv_ours ours, const dkv_entry
 }
 
 /* Drop one entry: from the shard that is written to when it has a choice of them, else
-   from the others in turn. */
-static int evict_one(dkv_table *t, dkv_ours ours, const dkv_entry *keep)
+   from the others in turn. That all were empty when looked at says nothing while others
+   evict or remove: an entry may have gone from a shard before its turn, and the one it made
+   room for come to a shard after it. */
+static int evict_one(dkv_table *t, dkv_ours ours, const dkv_entry *keep, uint64_t used)
 {
     enum { A_CHOICE = 8 };
-    int rc = DKV_EFULL;
+    bool busy = false;
     if (ours.shard && ours.shard->live > A_CHOICE)
         return evict_from(t, (size_t)(ours.shard - t->shards), ours, keep);
+    size_t first = atomic_fetch_add(&t->victim, 1), evictions = atomic_load(&t->evictions);
     for (size_t i = 0; i < DKV_SHARDS; i++) {
-        size_t index = atomic_fetch_add_explicit(&t->victim, 1, memory_order_relaxed);
-        int evicted = evict_from(t, index % DKV_SHARDS, ours, keep);
-        if (evicted > 0)
+        int evicted = evict_from(t, (first + i) % DKV_SHARDS, ours, keep);
+        if (evicted > 0) {
+            atomic_fetch_add(&t->evictions, 1);
             return evicted;
-        if (evicted < 0)
-            rc = evicted;
+        }
+        busy |= evicted < 0;
     }
-    return rc;
+    busy |= atomic_load(&t->evictions) != evictions || dkv_used(t) != used;
+    return busy ? DKV_EBUSY : DKV_EFULL;
 }
 
 int dkv_charge(dkv_table *t, dkv_shard *s, dkv_ours ours, const dkv_entry *keep, int64_t need)
@@ -44,7 +48,7 @@ int dkv_charge(dkv_table *t, dkv_shard *s, dkv_ours ours, const dkv_entry *keep,
     uint64_t used = dkv_used(t);
     for (;;) {
         if (used > t->limit - bytes) {
-            int rc = t->evict ? evict_one(t, ours, keep) : DKV_EFULL;
+            int rc = t->evict ? evict_one(t, ours, keep, used) : DKV_EFULL;
             if (rc < 0)
                 return rc;
             used = dkv_used(t);
