@@ -13,9 +13,22 @@ except ModuleNotFoundError as error:
         "dumbkv_http needs prometheus-client: pip install 'dumbkv[http]'", name=error.name
     ) from error
 
+from dumbkv_http._access_log import AccessLog
 from dumbkv_http.app import App
 from dumbkv_http.limits import Limits
 from dumbkv_http.server import Server
 from dumbkv_http.service import Service, serve
+from dumbkv_http.tls import server_context
+from dumbkv_http.tokens import Tokens, read_tokens
 
-__all__ = ["App", "Limits", "Server", "Service", "serve"]
+__all__ = [
+    "AccessLog",
+    "App",
+    "Limits",
+    "Server",
+    "Service",
+    "Tokens",
+    "read_tokens",
+    "serve",
+    "server_context",
+]

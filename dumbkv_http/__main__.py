@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
+import os
 import signal
+import ssl
 import sys
 from types import FrameType
 
 import dumbkv
-from dumbkv_http.app import MAX_BODY
-from dumbkv_http.limits import Limits
-from dumbkv_http.service import build, url
+from dumbkv_http._access_log import AccessLog
+from dumbkv_http.config import TOKENS_VARIABLE, Config, ConfigError, add_options
+from dumbkv_http.server import Server
+from dumbkv_http.service import address, build, is_loopback, url
+from dumbkv_http.tls import server_context
+from dumbkv_http.tokens import Tokens, parse_tokens, read_tokens
 
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_SIZE = re.compile(r"([0-9]{1,12}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
-# With this much data, and all buffers of all connections in use, the process stays below the
-# 450 MiB of its memory objective.
-_MAX_BYTES = 256 * 1024**2
+_log = logging.getLogger("dumbkv_http")
 
 _EXAMPLES = """
 examples:
@@ -27,8 +27,11 @@ examples:
   python -m dumbkv_http --max-value 8MiB       accept larger values than 1 MiB
   python -m dumbkv_http --max-bytes 1GiB --eviction lru
                                                be a cache
-  python -m dumbkv_http --host 0.0.0.0 --insecure
-                                               let other machines in; there is no password
+  python -m dumbkv_http --unix /run/kv.sock --unix-mode 0660
+                                               serve this machine's programs only
+  python -m dumbkv_http --host 0.0.0.0 --token-file tokens --tls-cert cert.pem --tls-key key.pem
+                                               let other machines in, with a token, over https
+  python -m dumbkv_http --check-config         show every setting and where it comes from
 
 then, from another shell:
   curl -T photo.jpg http://127.0.0.1:8080/v1/kv/photo        store a file
@@ -37,51 +40,76 @@ then, from another shell:
   curl -X DELETE http://127.0.0.1:8080/v1/kv/a               delete it
   curl http://127.0.0.1:8080/metrics                         what Prometheus scrapes
 
+Every option is also an environment variable: DUMBKV_ and the name, in capitals. An option on the
+command line goes before its variable, a variable before the default. Tokens are never options:
+they come from --token-file, or as lines in DUMBKV_TOKENS.
+
 Data is in memory only and is gone when the process ends. SIGTERM and Ctrl-C finish the answers
-under way and exit with status 0.
+under way and exit with status 0. SIGHUP reads tokens and certificate anew and reopens the log.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the service until a signal; the answer is the exit status."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    if options.max_value > Limits().body_budget:
-        parser.error(f"--max-value: expected at most {Limits().body_budget} bytes")
+    try:
+        config = Config(given, os.environ)
+        _agrees(config)
+        tokens = _tokens(config)
+        tls = _tls(config)
+    except (ValueError, OSError) as error:
+        print(f"dumbkv_http: {_said(error)}", file=sys.stderr)
+        return 2
+    if given["check_config"]:
+        print("\n".join(config.lines()))
+        return 0
     try:
         store = dumbkv.open(
-            backend=options.backend,
-            max_value=options.max_value,
-            max_bytes=options.max_bytes,
-            eviction=options.eviction,
+            backend=config["backend"],
+            max_value=config["max-value"],
+            max_bytes=config["max-bytes"],
+            eviction=config["eviction"],
         )
     except (RuntimeError, ValueError) as error:
         print(f"dumbkv_http: {error}", file=sys.stderr)
         return 1
     with store:
-        return _run(store, options)
+        return _run(store, config, tokens, tls)
 
 
-def _run(store: dumbkv.Store, options: argparse.Namespace) -> int:
+def _run(
+    store: dumbkv.Store, config: Config, tokens: Tokens | None, tls: ssl.SSLContext | None
+) -> int:
+    log = None
+    try:
+        if config["access-log"]:
+            log = AccessLog(config["access-log"], targets=config["access-log-targets"])
+    except OSError as error:
+        print(f"dumbkv_http: {config.source('access-log')}: {_said(error)}", file=sys.stderr)
+        return 1
     try:
         server = build(
             store,
-            options.host,
-            options.port,
-            max_body=options.max_value,
-            limits=Limits(connections=options.max_connections),
-            allow_hosts=options.allow_host,
-            insecure=options.insecure,
+            config["host"],
+            config["port"],
+            max_body=config["max-value"],
+            limits=config.limits(),
+            allow_hosts=config["allow-host"],
+            insecure=config["insecure"],
+            unix=config["unix"],
+            unix_mode=config["unix-mode"],
+            tls=tls,
+            tokens=tokens,
+            open_metrics=config["open-metrics"],
+            access_log=log,
         )
-    except ValueError as error:
-        print(f"dumbkv_http: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
-        where = url(options.host, options.port)
+        where = config["unix"] or url(config["host"], config["port"], tls=tls is not None)
         print(
             f"dumbkv_http: cannot listen on {where}: {error.strerror or error}; "
-            "choose another address with --host or --port (0 takes a free one)",
+            "choose another address with --host or --port (0 takes a free one), or --unix",
             file=sys.stderr,
         )
         return 1
@@ -89,18 +117,90 @@ def _run(store: dumbkv.Store, options: argparse.Namespace) -> int:
     def stop(number: int, frame: FrameType | None) -> None:
         server.request_shutdown()
 
+    def again(number: int, frame: FrameType | None) -> None:
+        server.call_soon(lambda: _reload(server, config))
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    host, port = server.server_address[:2]
+    signal.signal(signal.SIGHUP, again)
     print(
-        f"DumbKV {dumbkv.__version__} listens on {url(str(host), int(port))} "
+        f"DumbKV {dumbkv.__version__} listens on {url(*address(server), tls=tls is not None)} "
         f"(back end: {store.backend}; data in memory only, gone when the process ends)",
         flush=True,
     )
     server.serve_forever()
     server.server_close()
     server.app.close()
+    if log is not None:
+        log.close()
     return 0
+
+
+def _agrees(config: Config) -> None:
+    """Raises ConfigError for settings that are fine alone and not together."""
+    if config["max-value"] > config["body-budget"]:
+        raise ConfigError(
+            config.source("max-value"),
+            f"expected at most --body-budget, {config['body-budget']} bytes",
+        )
+    if (config["tls-cert"] is None) != (config["tls-key"] is None):
+        name = "tls-key" if config["tls-key"] else "tls-cert"
+        raise ConfigError(config.source(name), "expected --tls-cert and --tls-key, got one of them")
+    if config["token-file"] and config.tokens_text:
+        raise ConfigError(
+            config.source("token-file"), f"expected tokens here or in {TOKENS_VARIABLE}, got both"
+        )
+    if (
+        config["unix"] is None
+        and not is_loopback(config["host"])
+        and not (config["insecure"] or config["token-file"] or config.tokens_text)
+    ):
+        raise ConfigError(
+            config.source("host"),
+            f"expected a loopback address such as 127.0.0.1, got {config['host']!r}, which lets "
+            "other machines read and write the store: add --token-file, or --insecure",
+        )
+
+
+def _tokens(config: Config) -> Tokens | None:
+    if config["token-file"]:
+        return read_tokens(config["token-file"])
+    if config.tokens_text:
+        return parse_tokens("\n".join(config.tokens_text.split()), TOKENS_VARIABLE)
+    return None
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    return server_context(config["tls-cert"], config["tls-key"]) if config["tls-cert"] else None
+
+
+def _reload(server: Server, config: Config) -> None:
+    """Takes up tokens and certificate as they are now; what cannot be read stays as it was."""
+    failed = False
+    try:
+        tokens = _tokens(config)
+    except (ValueError, OSError) as error:
+        failed = True
+        _log.error("the tokens stay as they were: %s", _said(error))
+    else:
+        server.set_tokens(tokens)
+    try:
+        server.tls = _tls(config)
+    except (ValueError, OSError) as error:
+        failed = True
+        _log.error("the certificate stays as it was: %s", _said(error))
+    if server.access_log is not None:
+        server.access_log.reopen()
+    server.metrics.reloads["failed" if failed else "ok"] += 1
+    if not failed:
+        _log.warning("reloaded: %s", server.app.tokens or "no tokens")
+
+
+def _said(error: Exception) -> str:
+    """The error in one line, with the file's name where it is about one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,79 +209,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve an in-memory DumbKV store over HTTP.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=_port, default=8080, help="port, 0 for any free one (default: %(default)s)")
-    add(
-        "--backend",
-        choices=("auto", "c", "python"),
-        default=None,
-        help="the table that serves: c is an error where it is not built "
-        "(default: DUMBKV_BACKEND, else auto)",
-    )
-    add(
-        "--max-value",
-        type=_size,
-        default=MAX_BODY,
-        metavar="SIZE",
-        help="largest value, in bytes or as 512KiB, 8MiB (default: 1MiB)",
-    )
-    add(
-        "--max-bytes",
-        type=_size,
-        default=_MAX_BYTES,
-        metavar="SIZE",
-        help="memory for keys, values and what holds them (default: 256MiB)",
-    )
-    add(
-        "--eviction",
-        choices=("reject", "lru"),
-        default="reject",
-        help="when that is full: refuse writes with 507, or drop what was not read lately "
-        "(default: %(default)s)",
-    )
-    add(
-        "--max-connections",
-        type=_positive,
-        default=Limits().connections,
-        metavar="N",
-        help="connections at once; also held to 70 %% of the descriptor limit, less 16 "
-        "(default: %(default)s)",
-    )
-    add(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also answer requests whose Host is NAME; repeatable",
-    )
-    add(
-        "--insecure",
+    add_options(parser)
+    parser.add_argument(
+        "--check-config",
+        dest="check_config",
         action="store_true",
-        help="allow a --host that other machines can reach, without a password",
+        help="print every setting, its value and where that came from, and exit",
     )
-    add("--version", action="version", version=f"DumbKV {dumbkv.__version__}")
+    parser.add_argument("--version", action="version", version=f"DumbKV {dumbkv.__version__}")
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> int:
-    found = _SIZE.fullmatch(text)
-    if found is None or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"expected a size such as 512KiB or 8MiB, got {text!r}")
-    return int(found[1]) * _UNITS[found[2].lower()]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ A connection is in one state, with one deadline:
     WRITE   answers wait for the client to read; nothing more is read from it
     LINGER  the last answer is sent and our side shut; what still comes is thrown away, so that
             the kernel does not answer it with a reset that overtakes the last answer
+    SHAKE   before all else, where there is TLS: the handshake is not complete
     CLOSED
 
 One read is parsed for as many requests as it holds, they are answered on the spot, and all their
@@ -23,17 +24,19 @@ from typing import TYPE_CHECKING
 from dumbkv_http.body import BodyReader, body_reader
 from dumbkv_http.metrics import METHODS
 from dumbkv_http.response import CONTINUE, Response, problem, render
+from dumbkv_http.tls import TlsSocket
 from dumbkv_http.wire import Request, WireError, parse_head
 
 if TYPE_CHECKING:
     from dumbkv_http.server import Server
 
-__all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LINGER", "WRITE", "Connection"]
+__all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LINGER", "SHAKE", "WRITE", "Connection"]
 
-IDLE, HEAD, BODY, WRITE, LINGER, CLOSED = range(6)
+IDLE, HEAD, BODY, WRITE, LINGER, SHAKE, CLOSED = range(7)
 
 _READ_SIZE = 16 * 1024
 _BODY_READ_SIZE = 256 * 1024
+_CHUNKED_READ_SIZE = 32 * 1024  # The smallest chunk has 6 bytes: this many take 10 ms, not 80.
 _BATCH_SIZE = 256 * 1024  # Answers to pipelined requests are sent when they reach this.
 _CLOSE_LINE = b"Connection: close\r\n"
 _KEEP_ALIVE_LINE = b"Connection: keep-alive\r\n"
@@ -47,10 +50,12 @@ class Connection:
         "_arrived",
         "_batch_full",
         "_began",
+        "_body_read_size",
         "_closing",
         "_eof",
         "_held",
         "_operations",
+        "_peer",
         "_pending",
         "_plain",
         "_reader",
@@ -66,16 +71,21 @@ class Connection:
         "state",
     )
 
-    def __init__(self, sock: socket.socket, server: Server, now: float) -> None:
+    def __init__(
+        self, sock: socket.socket | TlsSocket, server: Server, now: float, peer: str = ""
+    ) -> None:
         self.sock = sock
-        self.state = IDLE
-        self.deadline = now + server.limits.idle_timeout
+        self.state = SHAKE if isinstance(sock, TlsSocket) else IDLE
+        limits = server.limits
+        self.deadline = now + (limits.idle_timeout if self.state == IDLE else limits.head_timeout)
         self._server = server
         self._recv = sock.recv
         self._send = sock.send
-        self._plain = server.plain.answer
+        self._plain = server.plain_answer
+        self._peer = peer
         self._arrived = now
         self._began = now
+        self._body_read_size = _BODY_READ_SIZE
         self._pending = b""
         self._scanned = 0
         self._request: Request | None = None
@@ -96,11 +106,13 @@ class Connection:
                 self._flush(now)
             elif state == LINGER:
                 self._discard()
+            elif state == SHAKE:
+                self._shake(now)
             return
         if self._batch_full:
             return  # `resume` comes first.
         try:
-            data = self._recv(_READ_SIZE if state != BODY else _BODY_READ_SIZE)
+            data = self._recv(_READ_SIZE if state != BODY else self._body_read_size)
         except BlockingIOError:
             return
         except OSError:
@@ -141,6 +153,8 @@ class Connection:
         elif self.state == WRITE:
             self._lost()
         else:
+            if self.state == SHAKE:
+                self._server.metrics.tls_failures += 1
             self.close()
 
     def fail(self) -> None:
@@ -152,8 +166,11 @@ class Connection:
             self.close()
 
     def refuse_service(self) -> None:
-        """503 for a connection there is no room for."""
+        """503 for a connection there is no room for; before a handshake there is no saying so."""
         self._server.metrics.refused += 1
+        if self.state == SHAKE:
+            self.close()
+            return
         self._refuse(WireError(503, "too-many-connections", "all connections are in use; retry"))
 
     def close(self) -> None:
@@ -198,7 +215,8 @@ class Connection:
                 if size == 0 and position == end:
                     server.plain.learn(buf, request, response)
                 data = self._render(request, response)
-                size += len(data)
+                # A HEAD's answer is short and has cost as much as a GET's.
+                size += max(len(data), len(response.body))
                 out.append(data)
         except WireError as error:
             out.append(self._render_error(error))
@@ -236,6 +254,7 @@ class Connection:
         self._request = request
         self._began = self._arrived
         self._reader = body_reader(request.fields, self._server.app.max_body)
+        self._body_read_size = _CHUNKED_READ_SIZE if request.fields.chunked else _BODY_READ_SIZE
         # A client that has begun its body does not wait for permission.
         waits = request.fields.expect is not None and request.http11 and not more
         return CONTINUE if waits else b""
@@ -277,7 +296,10 @@ class Connection:
             connection = _CLOSE_LINE
         elif not request.http11:
             connection = _KEEP_ALIVE_LINE
-        return render(response, server.date, connection, method == "HEAD")
+        data = render(response, server.date, connection, method == "HEAD")
+        if server.access_log is not None:
+            self._log(request, method, status, len(data))
+        return data
 
     def _render_error(self, error: WireError) -> bytes:
         """The last answer of this connection, for a request that cannot be read further."""
@@ -289,7 +311,23 @@ class Connection:
             response.handler = self._server.app.handler(request)
             return self._render(request, response)
         self._server.metrics.count("OTHER", response.handler, response.status)
-        return render(response, self._server.date, _CLOSE_LINE)
+        data = render(response, self._server.date, _CLOSE_LINE)
+        if self._server.access_log is not None:
+            self._log(None, "OTHER", response.status, len(data))
+        return data
+
+    def _log(self, request: Request | None, method: str, status: int, sent: int) -> None:
+        server = self._server
+        assert server.access_log is not None, "logging without a log"
+        server.access_log.note(
+            method if method in _LABELS else "OTHER",
+            "" if request is None else server.app.template(request),
+            status,
+            server.clock() - self._arrived,
+            sent,
+            self._peer,
+            None if request is None else request.target,
+        )
 
     def _refuse(self, error: WireError) -> None:
         self._pending = b""
@@ -374,6 +412,21 @@ class Connection:
         except OSError:
             pass
         self.close()
+
+    def _shake(self, now: float) -> None:
+        assert isinstance(self.sock, TlsSocket), "a handshake without TLS"
+        try:
+            complete = self.sock.handshake()
+        except OSError:
+            self._server.metrics.tls_failures += 1
+            self.close()
+            return
+        if complete:
+            self.state = IDLE
+            self.deadline = now + self._server.limits.idle_timeout
+            # What came with the end of the handshake may be in OpenSSL already: the selector
+            # would not tell.
+            self.on_event(now)
 
     def _on_eof(self) -> None:
         self._eof = True

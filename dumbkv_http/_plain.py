@@ -7,6 +7,10 @@ is `GET /v1/kv/` + key + ` HTTP/1.1 CRLF` + a remembered block, and nothing else
 in one way, so it is answered without parsing the block again. A key with an escape, a query or
 a dot segment is left to the general path, and so is everything that is not exactly this.
 
+A token is part of the block. A block is remembered only after the general path has accepted its
+token, and the server forgets all blocks when the tokens change; a block that differs in one byte
+is another block, found by a keyed hash, so no time tells how much of a token was right.
+
 The answer is byte for byte the one the general path gives; a test compares the two.
 """
 
@@ -55,6 +59,10 @@ class PlainGets:
                 if len(self._blocks) >= _BLOCKS:
                     self._blocks.clear()
                 self._blocks.add(block)
+
+    def forget(self) -> None:
+        """Forgets all that was learnt, because what is accepted has changed."""
+        self._blocks.clear()
 
     def _answerer(self) -> Callable[[bytes, bytes, int], bytes | None]:
         # A closure: names it uses for every request are locals, which is measurable here.

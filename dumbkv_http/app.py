@@ -16,7 +16,8 @@ from dumbkv_http import kv
 from dumbkv_http.keys import parse_query
 from dumbkv_http.metrics import METHODS, HttpMetrics
 from dumbkv_http.response import ProblemError, Response, field_line, problem
-from dumbkv_http.wire import Request, excerpt
+from dumbkv_http.tokens import Role, Tokens
+from dumbkv_http.wire import Request, excerpt, is_address
 
 __all__ = ["MAX_BODY", "ROUTES", "App", "Method", "Route", "possible_answers"]
 
@@ -33,13 +34,15 @@ class Method(NamedTuple):
     """What answers one method of a route, and with which statuses besides `_ANYWHERE`.
 
     `parameters` are the query parameters it knows. `check` is for methods that take a body: it
-    raises what is wrong with the head alone.
+    raises what is wrong with the head alone. `reads` says that a method other than GET and HEAD
+    changes nothing, so that a read-only token is enough for it.
     """
 
     answer: Handler
     statuses: tuple[int, ...]
     parameters: frozenset[bytes] = frozenset()
     check: Callable[[App, Request, bytes, Parameters], object] | None = None
+    reads: bool = False
 
 
 class Route(NamedTuple):
@@ -111,10 +114,11 @@ ROUTES = (
 )
 
 _NOWHERE = Route(b"", "other", {})
+_PROBES = frozenset((b"/healthz", b"/readyz"))  # They say nothing worth a token.
 _KNOWN_METHODS = tuple(dict.fromkeys(name for route in ROUTES for name in route.methods))
 # What any understood request may be answered: an Origin, Host or Expect that is refused, our own
 # failures; and what may meet a request that is not understood, or never comes to its end.
-_ANYWHERE = (400, 403, 417, 421, 500, 503)
+_ANYWHERE = (400, 401, 403, 417, 421, 500, 503)
 _UNREADABLE = (400, 408, 414, 431)
 
 
@@ -135,18 +139,30 @@ def possible_answers() -> Iterator[tuple[str, str, int]]:
 class App:
     """Answers requests from a store.
 
-    `hosts` are the lower-case host names accepted in Host (None: all), `max_body` the limit on a
-    value. `draining` turns `/readyz` to 503. `close` stops the metrics; the store stays open.
+    `hosts` are the lower-case host names accepted in Host (None: all), and `any_address` accepts
+    every IP address there as well; `max_body` is the limit on a value. With `tokens`, everything
+    but the probes needs one, and the metrics unless `open_metrics`. `draining` turns `/readyz` to
+    503. `close` stops the metrics; the store stays open.
     """
 
     def __init__(
-        self, store: Store, *, hosts: Iterable[bytes] | None = None, max_body: int = MAX_BODY
+        self,
+        store: Store,
+        *,
+        hosts: Iterable[bytes] | None = None,
+        any_address: bool = False,
+        max_body: int = MAX_BODY,
+        tokens: Tokens | None = None,
+        open_metrics: bool = False,
     ) -> None:
         self.store = store
         self.max_body = min(max_body, store.max_value)
         self.draining = False
         self.metrics = HttpMetrics(store, possible_answers())
+        self.tokens = tokens
         self._hosts = None if hosts is None else frozenset(hosts)
+        self._any_address = any_address
+        self._open_metrics = open_metrics
 
     def close(self) -> None:
         """Releases what the metrics hold on to; may be called twice."""
@@ -188,17 +204,19 @@ class App:
         """The metrics' label for this request."""
         return _find(request.target.partition(b"?")[0])[0].handler
 
+    def template(self, request: Request) -> str:
+        """The route of this request with `{key}` for its key, empty when there is no such route."""
+        path = _find(request.target.partition(b"?")[0])[0].path.decode("ascii")
+        return path + "{key}" if path.endswith("/") else path
+
     def _admitted(self, request: Request, route: Route) -> Method:
         fields = request.fields
-        if self._hosts is not None and fields.host not in self._hosts and fields.host is not None:
-            raise ProblemError(
-                421,
-                "wrong-host",
-                f"this server does not answer for the host {excerpt(fields.host)}; "
-                "start it with --allow-host to accept another name",
-            )
+        if self._hosts is not None and fields.host not in self._hosts:
+            self._refuse_foreign_name(fields.host)
         if fields.origin is not None or fields.sec_fetch_site is not None:
             _refuse_foreign_page(request)
+        if self.tokens is not None:
+            self._authorize(self.tokens, request, route)
         if fields.expect is not None and fields.expect.lower() != b"100-continue":
             raise ProblemError(
                 417,
@@ -209,6 +227,43 @@ class App:
         if method is None:
             raise _no_such(request, route)
         return method
+
+    def _refuse_foreign_name(self, host: bytes | None) -> None:
+        """421 for a Host that is not known; an address was typed, only names can be rebound."""
+        if host is not None and not (self._any_address and is_address(host)):
+            raise ProblemError(
+                421,
+                "wrong-host",
+                f"this server does not answer for the host {excerpt(host)}; "
+                "start it with --allow-host to accept another name",
+            )
+
+    def _authorize(self, tokens: Tokens, request: Request, route: Route) -> None:
+        """Raises 401 without a token that counts, 403 when it is for reading and this writes."""
+        if route.path in _PROBES or (route.handler == "metrics" and self._open_metrics):
+            return
+        given = request.fields.authorization
+        role = tokens.role(given)
+        if role is Role.NOBODY:
+            missing = given is None
+            self.metrics.denied["missing-token" if missing else "wrong-token"] += 1
+            raise ProblemError(
+                401,
+                "unauthorized",
+                "expected 'Authorization: Bearer TOKEN' with a token of this server, got "
+                + ("none" if missing else "another"),
+                _CHALLENGE if missing else _CHALLENGE_WRONG,
+            )
+        if role is Role.READER and request.method not in ("GET", "HEAD"):
+            method = route.methods.get(request.method)
+            if method is not None and not method.reads:
+                self.metrics.denied["read-only-token"] += 1
+                raise ProblemError(
+                    403,
+                    "read-only",
+                    "expected a read-write token for this method, got a read-only one",
+                    _CHALLENGE_SCOPE,
+                )
 
     def _failure(self, error: Exception) -> Response:
         if isinstance(error, ProblemError):
@@ -231,6 +286,13 @@ class App:
             "value-too-large",
             f"expected a body of at most {self.max_body} bytes, got {got} announced",
         )
+
+
+_CHALLENGE = field_line("WWW-Authenticate", 'Bearer realm="dumbkv"')
+_CHALLENGE_WRONG = field_line("WWW-Authenticate", 'Bearer realm="dumbkv", error="invalid_token"')
+_CHALLENGE_SCOPE = field_line(
+    "WWW-Authenticate", 'Bearer realm="dumbkv", error="insufficient_scope"'
+)
 
 
 def _find(path: bytes) -> tuple[Route, bytes]:

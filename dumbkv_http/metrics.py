@@ -73,13 +73,17 @@ class HttpMetrics(Collector):
     """Counts the answers of one server and renders the page for `/metrics`.
 
     `answers` are all (method, handler, status) the routes can give. The server sets
-    `connections` and `in_flight`. `close` undoes what reaches beyond this object.
+    `connections`, `in_flight` and `log_dropped`. `close` undoes what reaches beyond this object.
     """
 
     def __init__(self, store: dumbkv.Store, answers: Iterable[tuple[str, str, int]]) -> None:
         self.requests = dict.fromkeys(sorted(answers), 0)
         self.refused = 0
         self.disconnects = 0
+        self.denied = {"missing-token": 0, "wrong-token": 0, "read-only-token": 0}
+        self.tls_failures = 0
+        self.reloads = {"ok": 0, "failed": 0}
+        self.log_dropped: Callable[[], int] = int
         self.connections: Callable[[], int] = int
         self.in_flight: Callable[[], int] = int
         self._durations = _Histogram(DURATION_BOUNDS)
@@ -111,7 +115,7 @@ class HttpMetrics(Collector):
 
         Costs about 10 us for each sample.
         """
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(_understood(accept))
         return content_type, encode(self.registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -146,6 +150,32 @@ class HttpMetrics(Collector):
             "Clients that left in the middle of a request or of its answer.",
             value=self.disconnects,
         )
+        denied = CounterMetricFamily(
+            "dumbkv_http_denied_total",
+            "Requests refused for want of a token that allows them.",
+            labels=("reason",),
+        )
+        for reason, count in self.denied.items():
+            denied.add_metric((reason,), count)
+        yield denied
+        yield CounterMetricFamily(
+            "dumbkv_http_tls_failures_total",
+            "Connections whose TLS handshake failed or did not come in time.",
+            value=self.tls_failures,
+        )
+        reloads = CounterMetricFamily(
+            "dumbkv_http_reloads_total",
+            "Reloads of tokens, certificate and log asked for by SIGHUP.",
+            labels=("result",),
+        )
+        for result, count in self.reloads.items():
+            reloads.add_metric((result,), count)
+        yield reloads
+        yield CounterMetricFamily(
+            "dumbkv_http_access_log_dropped_total",
+            "Lines of the access log that were lost because it could not be written in time.",
+            value=self.log_dropped(),
+        )
         yield self._pauses.family(
             "dumbkv_gc_pause_seconds", "Time Python's garbage collector held up all threads."
         )
@@ -160,3 +190,24 @@ class HttpMetrics(Collector):
         elif self._pause_began:
             self._pauses.observe(now - self._pause_began)
             self._pause_began = 0.0
+
+
+_VERSIONS = frozenset(("0.0.1", "0.0.4", "1.0.0"))
+
+
+def _understood(accept: str) -> str:
+    """What of an Accept field names formats in versions that exist.
+
+    prometheus_client fails on a version that is not a number, and repeats one it does not know in
+    its answer's Content-Type; neither is for a client to bring about.
+
+    >>> _understood("text/plain;version=abc, application/openmetrics-text; version=1.0.0;q=0.5")
+    ' application/openmetrics-text; version=1.0.0;q=0.5'
+    """
+    kept = []
+    for part in accept.split(","):
+        options = [option.strip() for option in part.split(";")]
+        versions = {option[8:] for option in options if option.startswith("version=")}
+        if versions <= _VERSIONS:
+            kept.append(part)
+    return ",".join(kept)

@@ -23,17 +23,23 @@ import os
 import selectors
 import socket
 import socketserver
+import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from dumbkv_http._connection import BODY, IDLE, LINGER, WRITE, Connection
+from dumbkv_http import _unix
+from dumbkv_http._access_log import AccessLog
+from dumbkv_http._connection import BODY, IDLE, LINGER, SHAKE, WRITE, Connection
 from dumbkv_http._plain import PlainGets
 from dumbkv_http.app import App
 from dumbkv_http.limits import Limits
 from dumbkv_http.response import http_date
+from dumbkv_http.tls import TlsSocket
+from dumbkv_http.tokens import Tokens
 
 __all__ = ["Server"]
 
@@ -47,29 +53,43 @@ _REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are
 class Server(HTTPServer):
     """An HTTP server for one App, with the methods of `http.server.HTTPServer`.
 
-    It serves from `serve_forever` until `shutdown`, once. `clock` is in seconds and monotonic,
-    `wall` in seconds since the epoch. Raises OSError when the address cannot be had.
+    `server_address` is a host and a port, or the path of a Unix socket, whose file gets
+    `unix_mode`. With `tls`, connections begin with a handshake; another context may be put in its
+    place while the server runs. It serves from `serve_forever` until `shutdown`, once. `clock` is
+    in seconds and monotonic, `wall` in seconds since the epoch. Raises OSError when the address
+    cannot be had.
     """
 
     request_queue_size = 1024
 
     def __init__(
         self,
-        server_address: tuple[str, int],
+        server_address: tuple[str, int] | str,
         app: App,
         bind_and_activate: bool = True,
         *,
         limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        access_log: AccessLog | None = None,
+        unix_mode: int = 0o600,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        if ":" in server_address[0]:
+        self._unix_mode = unix_mode
+        self._unix_file: tuple[int, int] | None = None
+        if isinstance(server_address, str):
+            self.address_family = socket.AF_UNIX
+        elif ":" in server_address[0]:
             self.address_family = socket.AF_INET6
         self.app = app
         self.metrics = app.metrics
         self.limits = limits or Limits()
         self.clock = clock
+        self.tls = tls
+        self.access_log = access_log
         self.plain = PlainGets(app)
+        # The short way takes nothing down, so with a log all requests go the general way.
+        self.plain_answer = self.plain.answer if access_log is None else _never
         self.observe = app.metrics.observe
         self.idle_timeout = self.limits.idle_timeout
         self.held = 0
@@ -79,6 +99,7 @@ class Server(HTTPServer):
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()
         self._resumed: list[Connection] = []
+        self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._listening = False
         self._accept_again = 0.0
@@ -87,7 +108,11 @@ class Server(HTTPServer):
         self._finished = threading.Event()
         self._finished.set()
         # The loop never makes a handler: connections have a class of their own.
-        super().__init__(server_address, BaseHTTPRequestHandler, bind_and_activate=False)
+        super().__init__(
+            server_address,  # type: ignore[arg-type]  # typeshed knows no Unix sockets here
+            BaseHTTPRequestHandler,
+            bind_and_activate=False,
+        )
         self._selector = selectors.DefaultSelector()
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
@@ -99,6 +124,8 @@ class Server(HTTPServer):
         self._set_date()
         self.metrics.connections = lambda: len(self._connections)
         self.metrics.in_flight = self._in_flight
+        if access_log is not None:
+            self.metrics.log_dropped = lambda: access_log.dropped
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -109,6 +136,11 @@ class Server(HTTPServer):
 
     def server_bind(self) -> None:
         """Binds; unlike HTTPServer's, without asking DNS for the host's name."""
+        if isinstance(self.server_address, str):
+            _unix.bind(self.socket, self.server_address, self._unix_mode)
+            self._unix_file = _unix.identity(self.server_address)
+            self.server_name, self.server_port = self.server_address, 0
+            return
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # both families start with these
 
@@ -138,9 +170,17 @@ class Server(HTTPServer):
     def request_shutdown(self) -> None:
         """Asks the loop to drain and stop, and returns at once; safe in a signal handler."""
         self._stopping = True
-        if self._wake_write is not None:
-            with suppress(BlockingIOError):  # A full pipe wakes the loop as well.
-                os.write(self._wake_write, b"\0")
+        self._wake()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Calls the function in the loop, between two rounds; safe in threads and signals."""
+        self._calls.append(function)
+        self._wake()
+
+    def set_tokens(self, tokens: Tokens | None) -> None:
+        """Other tokens from the next request on; only in the loop, so by way of `call_soon`."""
+        self.app.tokens = tokens
+        self.plain.forget()
 
     def shutdown(self) -> None:
         """Drains and stops the loop, and waits until it has; the loop's own thread cannot wait."""
@@ -153,6 +193,9 @@ class Server(HTTPServer):
         for connection in (*self._connections, *self._refused):
             connection.close()
         super().server_close()
+        if self._unix_file is not None:
+            _unix.remove(str(self.server_address), self._unix_file)
+            self._unix_file = None
         self._selector.close()
         for descriptor in (self._wake_read, self._wake_write, self._spare):
             if descriptor is not None:
@@ -185,6 +228,11 @@ class Server(HTTPServer):
         self._refused.discard(connection)
 
     # The loop.
+
+    def _wake(self) -> None:
+        if self._wake_write is not None:
+            with suppress(BlockingIOError):  # A full pipe wakes the loop as well.
+                os.write(self._wake_write, b"\0")
 
     def _round(self, longest: float | None) -> None:
         if self._resumed:
@@ -245,6 +293,8 @@ class Server(HTTPServer):
     def _on_wake(self, now: float) -> None:
         assert self._wake_read is not None, "the loop runs on a closed server"
         os.read(self._wake_read, 4096)
+        while self._calls:
+            self._calls.popleft()()
 
     def _in_flight(self) -> int:
         waiting = sum(each.state in (BODY, WRITE) for each in self._connections)
@@ -263,7 +313,7 @@ class Server(HTTPServer):
     def _accept(self, now: float) -> None:
         for _ in range(_ACCEPT_BATCH):
             try:
-                sock = self.socket.accept()[0]
+                sock, address = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -271,13 +321,12 @@ class Server(HTTPServer):
                     self._out_of_descriptors(now)
                     return
                 continue  # accept(2): an error of the new connection, which is gone already.
-            self._admit(sock, now)
+            self._admit(sock, address, now)
 
-    def _admit(self, sock: socket.socket, now: float) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, self, now)
-        self._selector.register(sock, selectors.EVENT_READ, connection.on_event)
+    def _admit(self, sock: socket.socket, address: object, now: float) -> None:
+        connection = self._connection(sock, now, str(address[0]) if type(address) is tuple else "")
+        if connection is None:
+            return
         if len(self._connections) < self._cap or self._evict():
             self._connections.add(connection)
             return
@@ -286,12 +335,26 @@ class Server(HTTPServer):
         if len(self._refused) > _REFUSED_AT_ONCE:
             connection.close()
 
+    def _connection(self, sock: socket.socket, now: float, peer: str = "") -> Connection | None:
+        """A connection for an accepted socket, waiting for its first bytes; None if it has gone."""
+        try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream = sock if self.tls is None else TlsSocket(sock, self.tls)
+        except OSError:
+            sock.close()
+            return None
+        connection = Connection(stream, self, now, peer)
+        self._selector.register(stream, selectors.EVENT_READ, connection.on_event)
+        return connection
+
     def _evict(self) -> bool:
         """Closes the connection nobody will miss most, if there is one."""
-        idle = [each for each in self._connections if each.state in (IDLE, LINGER)]
+        idle = [each for each in self._connections if each.state in (IDLE, LINGER, SHAKE)]
         if not idle:
             return False
-        min(idle, key=lambda each: (each.state != LINGER, each.deadline)).close()
+        min(idle, key=lambda each: (each.state == IDLE, each.deadline)).close()
         return True
 
     def _out_of_descriptors(self, now: float) -> None:
@@ -315,9 +378,9 @@ class Server(HTTPServer):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _refuse_now(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        connection = Connection(sock, self, self.clock())
-        self._selector.register(sock, selectors.EVENT_READ, connection.on_event)
+        connection = self._connection(sock, self.clock())
+        if connection is None:
+            return
         self._refused.add(connection)
         connection.refuse_service()
         connection.on_event(self.clock())  # Takes in the request, so that closing sends no reset.
@@ -333,10 +396,15 @@ class Server(HTTPServer):
         self._listen(False)
         self.socket.close()
         for connection in tuple(self._connections):
-            if connection.state == IDLE:
+            if connection.state in (IDLE, SHAKE):
                 connection.close()
         end = self.clock() + self.limits.grace
         while self._connections and self.clock() < end:
             self._round(min(interval, max(0.0, end - self.clock())))
         for connection in (*self._connections, *self._refused):
             connection.close()
+
+
+def _never(buf: bytes, date: bytes, now: int) -> bytes | None:
+    """In place of the short way, when there must be none."""
+    return None

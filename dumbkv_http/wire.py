@@ -35,6 +35,7 @@ __all__ = [
     "Request",
     "WireError",
     "excerpt",
+    "is_address",
     "parse_fields",
     "parse_head",
 ]
@@ -59,6 +60,7 @@ _TARGET_BYTES = (
 _VALUE_BYTES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 _PARTIAL_BAD = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r(?=[^\n])|(?<!\r)\n")
 _HOST = re.compile(rb"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\]")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 # Fields that mean something only when there is one of them (RFC 9110 section 5.3).
@@ -101,6 +103,7 @@ class Fields:
 
     __slots__ = (
         "authority",
+        "authorization",
         "chunked",
         "close",
         "expect",
@@ -128,6 +131,7 @@ class Fields:
         options = {option.strip(b" \t") for option in connection.split(b",")}
         self.close = b"close" in options
         self.keep_alive = b"keep-alive" in options
+        self.authorization = values.get(b"authorization")
         self.expect = values.get(b"expect")
         self.if_match = values.get(b"if-match")
         self.if_none_match = values.get(b"if-none-match")
@@ -285,6 +289,15 @@ def _host_name(authority: bytes) -> bytes:
         raise _bad(f"expected Host to be a name or address with a port, got {excerpt(authority)}")
     name: bytes = found[1]
     return name.lower()
+
+
+def is_address(host: bytes) -> bool:
+    """Whether the host of a Host field is an IP address and not a name.
+
+    >>> is_address(b"192.0.2.1"), is_address(b"[::1]"), is_address(b"localhost")
+    (True, True, False)
+    """
+    return _ADDRESS.fullmatch(host) is not None
 
 
 def _content_length(value: bytes | None) -> int:

@@ -78,6 +78,11 @@ CLI_TAKES = {
 HTTP_LAYERS: dict[str, set[str]] = {
     "limits": set(),
     "response": set(),
+    "tokens": set(),
+    "tls": set(),
+    "_access_log": set(),
+    "_unix": set(),
+    "config": {"limits"},
     "_process": set(),
     "wire": set(),
     "metrics": {"_process"},
@@ -85,13 +90,16 @@ HTTP_LAYERS: dict[str, set[str]] = {
     "keys": {"response", "wire"},
     "conditions": {"response", "wire"},
     "kv": {"conditions", "keys", "response", "wire"},
-    "app": {"keys", "kv", "metrics", "response", "wire"},
-    "_connection": {"body", "metrics", "response", "wire"},
+    "app": {"keys", "kv", "metrics", "response", "tokens", "wire"},
+    "_connection": {"body", "metrics", "response", "tls", "wire"},
     "_plain": {"app", "kv", "response", "wire"},
-    "server": {"_connection", "_plain", "app", "limits", "response"},
-    "service": {"app", "limits", "server"},
-    "__init__": {"app", "limits", "server", "service"},
-    "__main__": {"app", "limits", "service"},
+    "server": {
+        *{"_access_log", "_connection", "_plain", "_unix", "app", "limits"},
+        *{"response", "tls", "tokens"},
+    },
+    "service": {"_access_log", "app", "limits", "server", "tokens"},
+    "__init__": {"_access_log", "app", "limits", "server", "service", "tls", "tokens"},
+    "__main__": {"_access_log", "config", "server", "service", "tls", "tokens"},
 }
 
 

@@ -8,9 +8,11 @@ import sys
 import textwrap
 from contextlib import ExitStack
 
+import pytest
+
 import dumbkv
 from dumbkv_http import Limits
-from dumbkv_http._connection import HEAD
+from dumbkv_http._connection import HEAD, Connection
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, counted, wait_until
 
@@ -274,3 +276,43 @@ def test_a_refused_client_can_read_why_although_its_request_was_not_read(
         assert refused.answer().status in (503, 201)
         refused.sock.shutdown(socket.SHUT_WR)
         assert refused.rest() == b""
+
+
+def test_a_pipeline_of_costly_answers_lets_others_in_between(
+    fast_store: dumbkv.Store, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(fast_store)
+    turns = []
+    later = service.server.resume_later
+
+    def counted_later(connection: Connection) -> None:
+        turns.append(connection)
+        later(connection)
+
+    monkeypatch.setattr(service.server, "resume_later", counted_later)
+    head = b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with RawClient(service) as client:
+        client.send(head * 100)
+        for _ in range(100):
+            length = int(client.answer(head_only=True).headers["content-length"])
+    assert len(turns) >= 100 * length // (256 * 1024 + length) - 1 > 2
+
+
+def test_the_smallest_chunks_come_in_portions_that_hold_nobody_up(
+    fast_store: dumbkv.Store, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(fast_store)
+    portions = []
+    advance = Connection._advance
+
+    def measured(self: Connection, buf: bytes) -> None:
+        portions.append(len(buf))
+        advance(self, buf)
+
+    monkeypatch.setattr(Connection, "_advance", measured)
+    head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with RawClient(service) as client:
+        client.send(head + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
+        assert client.answer().status == 201
+    assert fast_store[b"a"] == b"x" * 100_000
+    assert max(portions) <= 32 * 1024 + 8

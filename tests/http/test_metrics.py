@@ -178,3 +178,24 @@ def test_a_scrape_by_a_standard_client_is_plain_text(service: Service) -> None:
     assert response.headers["Content-Type"].startswith("text/plain; version=")
     assert b"# TYPE http_requests_total counter" in response.read()
     connection.close()
+
+
+VERSIONS = [
+    *("1.0.0", "0.0.4", "0.0.1", "2.0.0", "2.0.x", "abc", "1.x"),
+    *("\xe9", "\xb2", "", '1.0.0"', "9" * 5000),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=range(len(VERSIONS)))
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain", "*/*"])
+def test_no_accept_field_draws_a_500_or_comes_back(
+    version: str, kind: str, fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    service = serve(fast_store)
+    with RawClient(service) as client:
+        accept = f"Accept: {kind}; version={version}; escaping=x\r\n\r\n".encode("latin-1")
+        answer = client.ask(SCRAPE[:-2] + accept)
+    assert answer.status == 200
+    found = re.search("version=([^;]*)", answer.headers["content-type"])
+    assert found is not None
+    assert found[1] in ("0.0.4", "1.0.0", "0.0.1")

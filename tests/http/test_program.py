@@ -143,7 +143,7 @@ def test_a_bad_option_is_refused_with_the_value(option: str, value: str) -> None
 
 def test_a_bad_backend_in_the_environment_is_one_clear_line() -> None:
     done = run("--port", "0", DUMBKV_BACKEND="rust")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "'rust'" in done.stderr
 
 
