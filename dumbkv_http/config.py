@@ -23,6 +23,7 @@ TOKENS_VARIABLE = "DUMBKV_TOKENS"
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,12}) ?([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\]|\*")
 _DEFAULTS = Limits()
 
@@ -169,13 +170,13 @@ def _port(text: str) -> int:
             f"expected a port from 0 to 65535, got {text!r}: Kubernetes sets this variable for a "
             "service of this name; give --port, or set enableServiceLinks: false"
         )
-    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+    if _DIGITS.fullmatch(text) is None or int(text) > 65535:
         raise ValueError(f"expected a port from 0 to 65535, got {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+    if _DIGITS.fullmatch(text) is None or int(text) < 1:
         raise ValueError(f"expected a number above 0, got {text!r}")
     return int(text)
 

@@ -22,20 +22,23 @@ COMMAND = [sys.executable, "-m", "dumbkv_http"]
 
 
 @contextmanager
-def program(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+def program(
+    *arguments: str, scheme: str = "http", **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """The running service, its start line and its port; killed at the end if it still runs."""
     process = subprocess.Popen(
         [*COMMAND, "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **environment},
     )
     watchdog = threading.Timer(30, process.kill)
     watchdog.start()
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        found = re.search(rf"{scheme}://127\.0\.0\.1:(\d+)", line)
         assert found is not None, line
         yield process, line, int(found[1])
     finally:
