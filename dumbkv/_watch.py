@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -51,12 +51,14 @@ class Watched(Protocol):
 class Bell:
     """Wakes whoever waits for news of one table."""
 
-    __slots__ = ("_changed", "_rung", "starting", "watches")
+    __slots__ = ("_changed", "_rung", "notified", "starting", "watches")
 
     def __init__(self) -> None:
         self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._changed = threading.Condition()
         self._rung = 0
+        self.notified: tuple[Callable[[], object], ...] = ()
+        """What else to call; replaced as a whole, so that ringing needs no lock for it."""
         # Re-entrant: a watch that nobody closed may be finalized while another begins.
         self.starting = threading.RLock()
         """For the first watch to begin and the last to end one at a time."""
@@ -65,6 +67,8 @@ class Bell:
         with self._changed:
             self._rung += 1
             self._changed.notify_all()
+        for notify in self.notified:
+            notify()
 
     @property
     def rung(self) -> int:
@@ -80,9 +84,16 @@ class Watch(Iterator[Event]):
     """What ``store.watch()`` gives: see there."""
 
     def __init__(
-        self, table: Watched, bell: Bell, prefix: bytes, since: int | None, timeout: float | None
+        self,
+        table: Watched,
+        bell: Bell,
+        prefix: bytes,
+        since: int | None,
+        timeout: float | None,
+        notify: Callable[[], object] | None = None,
     ) -> None:
         self._table: Watched | None = table
+        self._notify = notify
         self._bell, self._prefix, self._timeout = bell, prefix, timeout
         self._ready: deque[Event] = deque()
         self._lock = threading.Lock()
@@ -95,6 +106,9 @@ class Watch(Iterator[Event]):
             )
         self._place = place
         bell.watches.add(self)
+        if notify is not None:
+            with bell.starting:
+                bell.notified += (notify,)
 
     def get(self, timeout: float | None = None) -> Event | None:
         """The next event, or None after `timeout` seconds without one; None waits for ever.
@@ -129,6 +143,10 @@ class Watch(Iterator[Event]):
         if table is not None:
             with self._bell.starting:
                 table._unwatch()
+                if self._notify is not None:
+                    others = list(self._bell.notified)
+                    others.remove(self._notify)
+                    self._bell.notified = tuple(others)
             self._bell.ring()
 
     def __enter__(self) -> "Watch":
@@ -196,7 +214,12 @@ class Watches(_Base):
     _bell: Bell
 
     def watch(
-        self, prefix: Buffer = b"", *, since: int | None = None, timeout: float | None = None
+        self,
+        prefix: Buffer = b"",
+        *,
+        since: int | None = None,
+        timeout: float | None = None,
+        notify: Callable[[], object] | None = None,
     ) -> Watch:
         """Events of the keys that begin with `prefix`, in the order of their versions.
 
@@ -207,6 +230,10 @@ class Watches(_Base):
         versions of their own while somebody watches. An expired key is told of when it is
         cleared away, within about a second. Close it, or use it in a ``with``. It does not
         pass a fork: in the child it is closed.
+
+        For an event loop: after ``get(0)`` gave None, `notify` is called once something has
+        happened, in the thread that did it and possibly inside the store's lock. It has to be
+        quick, must not raise, and must not use the store: it only wakes who will ``get``.
 
         >>> import dumbkv
         >>> store = dumbkv.open()
@@ -223,7 +250,7 @@ class Watches(_Base):
             raise ValueError(f"since is {since}: expected a version")
         if timeout is not None:
             seconds("timeout", timeout)
-        return Watch(self, self._bell, text(prefix), since, timeout)
+        return Watch(self, self._bell, text(prefix), since, timeout, notify)
 
     def _news(self) -> None:
         self._bell.ring()

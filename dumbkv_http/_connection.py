@@ -6,14 +6,17 @@ A connection is in one state, with one deadline:
     HEAD    part of a head has come
     BODY    a head has come and part of its body
     WRITE   answers wait for the client to read; nothing more is read from it
+    LATER   an answer is being made, or waits for something, or is a stream that has nothing now
     LINGER  the last answer is sent and our side shut; what still comes is thrown away, so that
             the kernel does not answer it with a reset that overtakes the last answer
     SHAKE   before all else, where there is TLS: the handshake is not complete
     CLOSED
 
 One read is parsed for as many requests as it holds, they are answered on the spot, and all their
-answers leave in one send. Once a head or a body has been found wrong, or an answer was given
-before its request was read to the end, no further byte is taken for a request.
+answers leave in one send. An answer that is not there at once, a stream's body among them, is
+advanced by one step in each round of the loop, and requests behind it wait. Once a head or a body
+has been found wrong, or an answer was given before its request was read to the end, no further
+byte is taken for a request.
 """
 
 from __future__ import annotations
@@ -21,41 +24,43 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from dumbkv import ClosedError
+from dumbkv_http._later import AGAIN, Next, UnderWay
+from dumbkv_http._rendering import Rendering
 from dumbkv_http.body import BodyReader, body_reader
-from dumbkv_http.metrics import METHODS
-from dumbkv_http.response import CONTINUE, Response, problem, render
+from dumbkv_http.response import (
+    CONTINUE,
+    Deferred,
+    Response,
+    Streamed,
+)
 from dumbkv_http.tls import TlsSocket
 from dumbkv_http.wire import Request, WireError, parse_head
 
 if TYPE_CHECKING:
     from dumbkv_http.server import Server
 
-__all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LINGER", "SHAKE", "WRITE", "Connection"]
+__all__ = ["BODY", "CLOSED", "HEAD", "IDLE", "LATER", "LINGER", "SHAKE", "WRITE", "Connection"]
 
-IDLE, HEAD, BODY, WRITE, LINGER, SHAKE, CLOSED = range(7)
+IDLE, HEAD, BODY, WRITE, LATER, LINGER, SHAKE, CLOSED = range(8)
 
 _READ_SIZE = 16 * 1024
 _BODY_READ_SIZE = 256 * 1024
 _CHUNKED_READ_SIZE = 32 * 1024  # The smallest chunk has 6 bytes: this many take 10 ms, not 80.
 _BATCH_SIZE = 256 * 1024  # Answers to pipelined requests are sent when they reach this.
-_CLOSE_LINE = b"Connection: close\r\n"
-_KEEP_ALIVE_LINE = b"Connection: keep-alive\r\n"
-_LABELS = frozenset(METHODS)
+_PATIENCE = 1.0  # Seconds after which an answer that waits is asked again, woken or not.
 
 
-class Connection:
+class Connection(Rendering):
     """Serves one accepted, non-blocking socket; the server calls it, always in its loop."""
 
     __slots__ = (
-        "_arrived",
         "_batch_full",
         "_began",
         "_body_read_size",
-        "_closing",
         "_eof",
         "_held",
-        "_operations",
-        "_peer",
+        "_later",
         "_pending",
         "_plain",
         "_reader",
@@ -64,9 +69,9 @@ class Connection:
         "_scanned",
         "_send",
         "_sent",
-        "_server",
         "_unsent",
         "deadline",
+        "paused",
         "sock",
         "state",
     )
@@ -78,6 +83,7 @@ class Connection:
         self.state = SHAKE if isinstance(sock, TlsSocket) else IDLE
         limits = server.limits
         self.deadline = now + (limits.idle_timeout if self.state == IDLE else limits.head_timeout)
+        self.paused = False
         self._server = server
         self._recv = sock.recv
         self._send = sock.send
@@ -93,6 +99,7 @@ class Connection:
         self._held = 0
         self._unsent: memoryview | None = None
         self._sent = 0
+        self._later: UnderWay | None = None
         self._operations = 0
         self._batch_full = False
         self._closing = False
@@ -104,6 +111,8 @@ class Connection:
         if state >= WRITE:
             if state == WRITE:
                 self._flush(now)
+            elif state == LATER:
+                self._on_early()
             elif state == LINGER:
                 self._discard()
             elif state == SHAKE:
@@ -140,7 +149,10 @@ class Connection:
             self._on_eof()
 
     def resume(self, now: float) -> None:
-        """Goes on with pipelined requests that a full batch of answers had interrupted."""
+        """Goes on with an answer under way, or with pipelined requests that waited."""
+        if self.state == LATER:
+            self._go_on(now)
+            return
         self._batch_full = False
         if self.state < WRITE:
             self._advance(self._pending)
@@ -152,6 +164,8 @@ class Connection:
             self._refuse(WireError(408, "timeout", f"the request's {what} did not come in time"))
         elif self.state == WRITE:
             self._lost()
+        elif self.state == LATER:
+            self._go_on(now)
         else:
             if self.state == SHAKE:
                 self._server.metrics.tls_failures += 1
@@ -178,6 +192,9 @@ class Connection:
         if self.state != CLOSED:
             self._drop_body()
             self._drop_unsent()
+            if self._later is not None:
+                self._later.close()
+                self._later = None
             self.state = CLOSED
             self._server.forget(self)
             self.sock.close()
@@ -212,6 +229,12 @@ class Connection:
                         break
                     request = self._take_body(self._reader)
                 response = answer(request, server.seconds)
+                if type(response) is not Response:
+                    response = self._begin_later(request, response)
+                    if self._later is not None:
+                        if type(response) is Streamed:
+                            out.append(self._render_stream(request, response, self._later))
+                        break
                 if size == 0 and position == end:
                     server.plain.learn(buf, request, response)
                 data = self._render(request, response)
@@ -219,7 +242,7 @@ class Connection:
                 size += max(len(data), len(response.body))
                 out.append(data)
         except WireError as error:
-            out.append(self._render_error(error))
+            out.append(self._last_answer(error))
         if position == end or self._closing:
             self._pending = b""
         elif position:
@@ -230,6 +253,8 @@ class Connection:
         self._rest(self._arrived)
         if out:
             self._transmit(out[0] if len(out) == 1 else b"".join(out))
+        elif self._later is not None:
+            self._flushed()
 
     def _rest(self, now: float) -> None:
         """Takes up the state to wait in, and its deadline."""
@@ -282,56 +307,14 @@ class Connection:
         self._reader = None
         self._request = None
 
-    def _render(self, request: Request, response: Response) -> bytes:
-        """Counts an answer and makes it bytes; all answers to understood requests pass here."""
-        server = self._server
-        method = request.method
-        status = response.status
-        server.metrics.count(method if method in _LABELS else "OTHER", response.handler, status)
-        if response.handler == "kv" and status < 500:
-            self._operations += 1
-        connection = b""
-        if self._closing or not request.keep_alive or server.app.draining:
-            self._closing = True
-            connection = _CLOSE_LINE
-        elif not request.http11:
-            connection = _KEEP_ALIVE_LINE
-        data = render(response, server.date, connection, method == "HEAD")
-        if server.access_log is not None:
-            self._log(request, method, status, len(data))
-        return data
-
-    def _render_error(self, error: WireError) -> bytes:
-        """The last answer of this connection, for a request that cannot be read further."""
-        response = problem(error.status, error.kind, error.detail)
-        self._closing = True
-        request = self._request
-        self._drop_body()
-        if request is not None:
-            response.handler = self._server.app.handler(request)
-            return self._render(request, response)
-        self._server.metrics.count("OTHER", response.handler, response.status)
-        data = render(response, self._server.date, _CLOSE_LINE)
-        if self._server.access_log is not None:
-            self._log(None, "OTHER", response.status, len(data))
-        return data
-
-    def _log(self, request: Request | None, method: str, status: int, sent: int) -> None:
-        server = self._server
-        assert server.access_log is not None, "logging without a log"
-        server.access_log.note(
-            method if method in _LABELS else "OTHER",
-            "" if request is None else server.app.template(request),
-            status,
-            server.clock() - self._arrived,
-            sent,
-            self._peer,
-            None if request is None else request.target,
-        )
-
     def _refuse(self, error: WireError) -> None:
         self._pending = b""
-        self._transmit(self._render_error(error))
+        self._transmit(self._last_answer(error))
+
+    def _last_answer(self, error: WireError) -> bytes:
+        request = self._request
+        self._drop_body()
+        return self._render_error(error, request)
 
     def _transmit(self, data: bytes, sent: int = 0) -> None:
         """Sends `data`, of which `sent` bytes are sent already, now or when the client reads."""
@@ -387,10 +370,67 @@ class Connection:
         if self._operations:
             server.metrics.observe(server.clock() - self._arrived, self._operations)
             self._operations = 0
-        if self._closing:
+        if self._later is not None:
+            self.state = LATER
+            self.deadline = self._arrived + _PATIENCE
+            server.resume(self, AGAIN)
+        elif self._closing:
             self._linger()
         elif self._batch_full:
-            server.resume_later(self)
+            server.resume(self, AGAIN)
+
+    # Answers that are not there at once
+
+    def _begin_later(self, request: Request, response: Response) -> Response:
+        """Takes it up, unless its first turn is its last: then that is the answer."""
+        later = UnderWay(request, response, self._arrived)
+        if isinstance(response, Deferred):
+            made = later.turn(self._arrived, 0.0)
+            if isinstance(made, Response):
+                return made
+        self._later = later
+        return response
+
+    def _go_on(self, now: float) -> None:
+        """The next turn of the answer under way."""
+        later, server = self._later, self._server
+        assert later is not None, "nothing to go on with"
+        self.deadline = now + _PATIENCE
+        try:
+            made = later.turn(now, server.limits.heartbeat)
+        except ClosedError:  # Without its end the client knows that the body is not whole.
+            self.close()
+            return
+        if isinstance(made, bytes):
+            self._arrived = now
+            self._transmit(made)
+        elif isinstance(made, Next):
+            server.resume(self, made)
+        else:
+            self._later = None
+            data = later.end if made is None else self._render(later.request, made)
+            self._finish(data, now)
+
+    def _finish(self, data: bytes, now: float) -> None:
+        """The last bytes of the answer under way; then what the client has sent meanwhile."""
+        if self.paused:
+            self._server.wait_for_read(self)
+        self.state = IDLE
+        self._rest(now)
+        self._batch_full = bool(self._pending)
+        if data:
+            self._transmit(data)
+        else:
+            self._flushed()
+
+    def _on_early(self) -> None:
+        """Bytes, or their end, from a client whose answer is under way."""
+        if self._later is not None and self._later.endless:
+            self._discard()
+        else:
+            self._server.pause(self)
+
+    # The end
 
     def _linger(self) -> None:
         try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dumbkv_http.app import App
-from dumbkv_http.kv import VALUE_LINES, not_found
+from dumbkv_http.kv import EXPIRES_LINE, VALUE_LINES, not_found
 from dumbkv_http.response import Response, http_date, render
 from dumbkv_http.wire import LINE_LIMIT, Request
 
@@ -28,7 +28,10 @@ __all__ = ["PlainGets"]
 _START = b"GET /v1/kv/"
 _END = b" HTTP/1.1\r\n"
 _KEY_BYTES = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:@/"
-_FOUND = b"HTTP/1.1 200 OK\r\nDate: %b\r\n" + VALUE_LINES + b"Content-Length: %d\r\n\r\n%b"
+_HEAD = b"HTTP/1.1 200 OK\r\nDate: %b\r\n" + VALUE_LINES
+_REST = b"Content-Length: %d\r\n\r\n%b"
+_FOUND = _HEAD + _REST
+_FOUND_EXPIRING = _HEAD + EXPIRES_LINE + _REST
 _BLOCK_LIMIT = 1024
 _BLOCKS = 512
 
@@ -96,15 +99,12 @@ class PlainGets:
             if entry is None:
                 count("GET", "kv", 404)
                 return render(not_found().response(), date)
-            _, value, version, _ = entry
+            _, value, version, expires_at = entry
             count("GET", "kv", 200)
             written = version // 1_000_000
-            return _FOUND % (
-                date,
-                version,
-                http_date(written if written < now else now),
-                len(value),
-                value,
-            )
+            modified = http_date(written if written < now else now)
+            if expires_at is not None:
+                return _FOUND_EXPIRING % (date, version, modified, expires_at, len(value), value)
+            return _FOUND % (date, version, modified, len(value), value)
 
         return answer

@@ -1,139 +1,44 @@
 """The service without its sockets: a Request goes in, a Response comes out.
 
-`ROUTES` is the one table of what there is: paths, methods, the metrics' label, and each status a
-method can answer by itself. Whatever comes out of `App` is an answer; a handler that raises gives
-a 500, logged here and never shown to the client.
+What there is stands in `routes`. Whatever comes out of `App` is an answer; a handler that raises
+gives a 500, logged here and never shown to the client.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterable
 
 from dumbkv import ClosedError, Store, StoreFullError
-from dumbkv_http import kv
 from dumbkv_http.keys import parse_query
+from dumbkv_http.kv import checked
 from dumbkv_http.metrics import METHODS, HttpMetrics
-from dumbkv_http.response import ProblemError, Response, field_line, problem
+from dumbkv_http.response import Deferred, ProblemError, Response, field_line, problem
+from dumbkv_http.routes import (
+    KNOWN_METHODS,
+    NOWHERE,
+    Method,
+    Parameters,
+    Route,
+    find,
+    possible_answers,
+)
 from dumbkv_http.tokens import Role, Tokens
+from dumbkv_http.watch import Watches
 from dumbkv_http.wire import Request, excerpt, is_address
 
-__all__ = ["MAX_BODY", "ROUTES", "App", "Method", "Route", "possible_answers"]
+__all__ = ["MAX_BODY", "App"]
 
 MAX_BODY = 1024 * 1024
 """Bytes in a request body, unless the App is told otherwise."""
 
+_MOST_WATCHES = 64
+_PROBES = frozenset((b"/healthz", b"/readyz"))  # They say nothing worth a token.
 _log = logging.getLogger("dumbkv_http")
 
-Parameters = dict[bytes, bytes]
-Handler = Callable[["App", Request, bytes, Parameters, int], Response]
 
-
-class Method(NamedTuple):
-    """What answers one method of a route, and with which statuses besides `_ANYWHERE`.
-
-    `parameters` are the query parameters it knows. `check` is for methods that take a body: it
-    raises what is wrong with the head alone. `reads` says that a method other than GET and HEAD
-    changes nothing, so that a read-only token is enough for it.
-    """
-
-    answer: Handler
-    statuses: tuple[int, ...]
-    parameters: frozenset[bytes] = frozenset()
-    check: Callable[[App, Request, bytes, Parameters], object] | None = None
-    reads: bool = False
-
-
-class Route(NamedTuple):
-    """A path (one that ends in `/` stands for all below it), the metrics' label, the methods."""
-
-    path: bytes
-    handler: str
-    methods: dict[str, Method]
-
-
-def _get(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    return kv.get(app.store, request, path, now)
-
-
-def _put(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    return kv.put(app.store, request, path, query)
-
-
-def _check_put(app: App, request: Request, path: bytes, query: Parameters) -> object:
-    return kv.check_put(app.store, request, path, query)
-
-
-def _delete(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    return kv.delete(app.store, request, path)
-
-
-def _healthz(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    return Response(200, _TEXT_LINES, b"ok\n")
-
-
-def _readyz(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    if app.draining:
-        raise ProblemError(503, "draining", "the server is shutting down")
-    if app.store.closed:
-        raise ProblemError(503, "store-closed", "the store is closed")
-    return Response(200, _TEXT_LINES, b"ready\n")
-
-
-def _metrics(app: App, request: Request, path: bytes, query: Parameters, now: int) -> Response:
-    accept = (request.fields.get(b"accept") or b"").decode("latin-1")
-    content_type, page = app.metrics.page(accept)
-    return Response(200, field_line("Content-Type", content_type) + _INERT_LINES, page)
-
-
-_INERT_LINES = b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
-_TEXT_LINES = b"Content-Type: text/plain; charset=utf-8\r\n" + _INERT_LINES
-
-_READ = (200, 304, 404, 412, 414)
-_WRITE = (201, 204, 408, 411, 412, 413, 414, 415, 431, 507)
-
-ROUTES = (
-    Route(
-        b"/v1/kv/",
-        "kv",
-        {
-            "GET": Method(_get, _READ),
-            "HEAD": Method(_get, _READ),
-            "PUT": Method(_put, _WRITE, frozenset((b"ttl",)), _check_put),
-            "DELETE": Method(_delete, (204, 412, 414)),
-        },
-    ),
-    Route(
-        b"/healthz", "health", {"GET": Method(_healthz, (200,)), "HEAD": Method(_healthz, (200,))}
-    ),
-    Route(b"/readyz", "health", {"GET": Method(_readyz, (200,)), "HEAD": Method(_readyz, (200,))}),
-    Route(
-        b"/metrics", "metrics", {"GET": Method(_metrics, (200,)), "HEAD": Method(_metrics, (200,))}
-    ),
-)
-
-_NOWHERE = Route(b"", "other", {})
-_PROBES = frozenset((b"/healthz", b"/readyz"))  # They say nothing worth a token.
-_KNOWN_METHODS = tuple(dict.fromkeys(name for route in ROUTES for name in route.methods))
-# What any understood request may be answered: an Origin, Host or Expect that is refused, our own
-# failures; and what may meet a request that is not understood, or never comes to its end.
-_ANYWHERE = (400, 401, 403, 417, 421, 500, 503)
-_UNREADABLE = (400, 408, 414, 431)
-
-
-def possible_answers() -> Iterator[tuple[str, str, int]]:
-    """Each (method, handler, status) that the service can answer, for metrics that start at 0."""
-    for route in (*ROUTES, _NOWHERE):
-        for name in METHODS:
-            method = route.methods.get(name)
-            own = method.statuses if method else (405,)
-            if route is _NOWHERE and name != "OTHER":
-                own = (404, 405)
-            for status in (*own, *_ANYWHERE):
-                yield name, route.handler, status
-    for status in _UNREADABLE:
-        yield "OTHER", _NOWHERE.handler, status
+def _nobody() -> None:
+    """There is no loop to wake."""
 
 
 class App:
@@ -143,6 +48,9 @@ class App:
     every IP address there as well; `max_body` is the limit on a value. With `tokens`, everything
     but the probes needs one, and the metrics unless `open_metrics`. `draining` turns `/readyz` to
     503. `close` stops the metrics; the store stays open.
+
+    A server sets `tell`, to be called when there may be something for those who watch, and
+    `wake`, for answers that wait for something; both from any thread.
     """
 
     def __init__(
@@ -158,7 +66,10 @@ class App:
         self.store = store
         self.max_body = min(max_body, store.max_value)
         self.draining = False
+        self.tell: Callable[[], object] = _nobody
+        self.wake: Callable[[], object] = _nobody
         self.metrics = HttpMetrics(store, possible_answers())
+        self.watches = Watches(store, _MOST_WATCHES, lambda: self.tell(), lambda: self.draining)
         self.tokens = tokens
         self._hosts = None if hosts is None else frozenset(hosts)
         self._any_address = any_address
@@ -167,15 +78,18 @@ class App:
     def close(self) -> None:
         """Releases what the metrics hold on to; may be called twice."""
         self.metrics.close()
+        self.watches.close()
 
     def __call__(self, request: Request, now: int) -> Response:
         """The answer to a request whose body is complete. `now` is in epoch seconds."""
         path, _, query = request.target.partition(b"?")
-        route, rest = _find(path)
+        route, rest = find(path)
         try:
             method = self._admitted(request, route)
-            parameters = parse_query(query, method.parameters) if query else {}
-            response = method.answer(self, request, rest, parameters, now)
+            parameters, key = self._asked(route, method, query, rest)
+            response = method.answer(self, request, key, parameters, now)
+            if type(response) is Deferred:
+                response.turns = self._finished(response.turns, route.handler)
         except Exception as error:
             response = self._failure(error)
         response.handler = route.handler
@@ -184,13 +98,13 @@ class App:
     def refusal(self, request: Request) -> Response | None:
         """What is wrong with a request that announces a body, before its body is read."""
         path, _, query = request.target.partition(b"?")
-        route, rest = _find(path)
+        route, rest = find(path)
         try:
             method = self._admitted(request, route)
             if method.check is None:
                 # RFC 9110 section 9.3.1: such content has no meaning and may be an attack.
                 raise ProblemError(400, "unexpected-body", f"{request.method} takes no body here")
-            method.check(self, request, rest, parse_query(query, method.parameters))
+            method.check(request, self._asked(route, method, query, rest)[0])
             if request.fields.length > self.max_body:
                 raise self._too_large(request.fields.length)
         except Exception as error:
@@ -202,11 +116,34 @@ class App:
 
     def handler(self, request: Request) -> str:
         """The metrics' label for this request."""
-        return _find(request.target.partition(b"?")[0])[0].handler
+        return find(request.target.partition(b"?")[0])[0].handler
+
+    def _asked(
+        self, route: Route, method: Method, query: bytes, rest: bytes
+    ) -> tuple[Parameters, bytes]:
+        """The parameters and the key of a request."""
+        parameters = parse_query(query, method.known) if query else {}
+        for name in method.needed:
+            if name not in parameters:
+                raise ProblemError(
+                    400, "missing-parameter", f"expected the parameter {name.decode()}"
+                )
+        return parameters, rest if route.key is None else checked(self.store, route.key(rest))
+
+    def _finished(
+        self, turns: Generator[bool, None, Response], handler: str
+    ) -> Generator[bool, None, Response]:
+        """The same turns, whose end is an answer whatever happens."""
+        try:
+            response = yield from turns
+        except Exception as error:
+            response = self._failure(error)
+        response.handler = handler
+        return response
 
     def template(self, request: Request) -> str:
         """The route of this request with `{key}` for its key, empty when there is no such route."""
-        path = _find(request.target.partition(b"?")[0])[0].path.decode("ascii")
+        path = find(request.target.partition(b"?")[0])[0].path.decode("ascii")
         return path + "{key}" if path.endswith("/") else path
 
     def _admitted(self, request: Request, route: Route) -> Method:
@@ -295,23 +232,15 @@ _CHALLENGE_SCOPE = field_line(
 )
 
 
-def _find(path: bytes) -> tuple[Route, bytes]:
-    """The route for a path, and what of the path follows the route."""
-    for route in ROUTES:
-        if path.startswith(route.path) and (route.path.endswith(b"/") or path == route.path):
-            return route, path[len(route.path) :]
-    return _NOWHERE, b""
-
-
 def _no_such(request: Request, route: Route) -> ProblemError:
     """404 for a path that is not there, 405 for a method that is not.
 
     RFC 9110 section 9.1 suggests 501 for unknown methods; a 5xx would let any client's bytes
     count against the availability of the service.
     """
-    if route is _NOWHERE and request.method in METHODS:
+    if route is NOWHERE and request.method in METHODS:
         return ProblemError(404, "no-such-route", "there is nothing at this path")
-    allowed = ", ".join(route.methods or _KNOWN_METHODS)
+    allowed = ", ".join(route.methods or KNOWN_METHODS)
     return ProblemError(
         405,
         "method-not-allowed",

@@ -16,7 +16,8 @@ class Limits(NamedTuple):
 
     `body_budget` is for all unfinished bodies together; the one that exceeds it gets a 503.
     `unsent_budget` is for all answers that clients are slow to read; when a new one exceeds it, the
-    clients that have been slow longest are cut off.
+    clients that have been slow longest are cut off. `heartbeat` is the longest silence towards a
+    client that watches.
     """
 
     head_timeout: float = 10.0
@@ -26,6 +27,7 @@ class Limits(NamedTuple):
     linger: float = 1.0
     grace: float = 5.0
     accept_pause: float = 0.05
+    heartbeat: float = 15.0
     min_rate: int = 1024
     connections: int = 256
     body_budget: int = 64 * 1024 * 1024

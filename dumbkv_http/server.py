@@ -4,11 +4,12 @@ Every request is bounded work on memory, so the loop answers it when it has read
 connection would spend more on switching than on answering. A round waits for sockets, lets each
 ready connection read, answer and send once, and now and then looks for deadlines that have passed.
 That sweep visits every connection, of which there are a bounded number, so a request pays for its
-deadline with one attribute and not with a timer.
+deadline with one attribute and not with a timer. Work that is long is done in turns, one a round.
 
 Invariants: only the loop's thread touches connections and the selector; other threads may set
-`_stopping` and write to the wake-up pipe. A connection waits for reading or for writing, never
-both, so a client that does not read its answers is not read from.
+`_stopping`, `_woken` and `_news` and write to the wake-up pipe. A flag is taken down before those
+it is for are asked, so what is set meanwhile is seen in the next round. A connection waits for
+reading or for writing, never both, so a client that does not read its answers is not read from.
 
 Descriptors can run out: there is a cap on connections; at the cap the connection that has been
 idle longest goes, and if none is idle the newcomer gets a 503. When accept() itself has no
@@ -27,13 +28,14 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from dumbkv_http import _unix
 from dumbkv_http._access_log import AccessLog
-from dumbkv_http._connection import BODY, IDLE, LINGER, SHAKE, WRITE, Connection
+from dumbkv_http._connection import BODY, IDLE, LATER, LINGER, SHAKE, WRITE, Connection
+from dumbkv_http._later import AGAIN, WOKEN, Next
 from dumbkv_http._plain import PlainGets
 from dumbkv_http.app import App
 from dumbkv_http.limits import Limits
@@ -47,6 +49,7 @@ _log = logging.getLogger("dumbkv_http")
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _ACCEPT_BATCH = 64
+_NEWS_PAUSE = 0.005  # Seconds: those who watch are told of many events at once, not of each.
 _REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are cut off.
 
 
@@ -100,7 +103,12 @@ class Server(HTTPServer):
         self._refused: set[Connection] = set()
         self._resumed: list[Connection] = []
         self._calls: deque[Callable[[], None]] = deque()
+        self._holding: set[Connection] = set()
+        self._watching: set[Connection] = set()
         self._stopping = False
+        self._woken = False
+        self._news = False
+        self._next_news = 0.0
         self._listening = False
         self._accept_again = 0.0
         self._next_sweep = 0.0
@@ -119,6 +127,7 @@ class Server(HTTPServer):
         os.set_blocking(wake_write, False)
         self._wake_read: int | None = wake_read
         self._wake_write: int | None = wake_write
+        self._wake_lock = threading.RLock()  # Re-entrant: a signal handler asks for shutdown.
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(wake_read, selectors.EVENT_READ, self._on_wake)
         self._set_date()
@@ -126,6 +135,7 @@ class Server(HTTPServer):
         self.metrics.in_flight = self._in_flight
         if access_log is not None:
             self.metrics.log_dropped = lambda: access_log.dropped
+        app.wake, app.tell = self.wake, self.tell
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -170,12 +180,12 @@ class Server(HTTPServer):
     def request_shutdown(self) -> None:
         """Asks the loop to drain and stop, and returns at once; safe in a signal handler."""
         self._stopping = True
-        self._wake()
+        self._rouse()
 
     def call_soon(self, function: Callable[[], None]) -> None:
         """Calls the function in the loop, between two rounds; safe in threads and signals."""
         self._calls.append(function)
-        self._wake()
+        self._rouse()
 
     def set_tokens(self, tokens: Tokens | None) -> None:
         """Other tokens from the next request on; only in the loop, so by way of `call_soon`."""
@@ -197,10 +207,34 @@ class Server(HTTPServer):
             _unix.remove(str(self.server_address), self._unix_file)
             self._unix_file = None
         self._selector.close()
-        for descriptor in (self._wake_read, self._wake_write, self._spare):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._wake_read = self._wake_write = self._spare = None
+        with self._wake_lock:
+            for descriptor in (self._wake_read, self._wake_write, self._spare):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._wake_read = self._wake_write = self._spare = None
+
+    # What any thread may ask for.
+
+    def wake(self) -> None:
+        """Asks for another turn of the answers that wait for something."""
+        self._woken = True
+        self._rouse()
+
+    def tell(self) -> None:
+        """Says that there may be news for those who watch; they get them within milliseconds.
+
+        Cheap when it was said already, and in the loop's own thread, where most writes are.
+        """
+        if not self._news:
+            self._news = True
+            if threading.get_ident() != self._loop_thread:
+                self._rouse()
+
+    def _rouse(self) -> None:
+        with self._wake_lock:
+            if self._wake_write is not None:
+                with suppress(BlockingIOError):  # A full pipe wakes the loop as well.
+                    os.write(self._wake_write, b"\0")
 
     # What connections ask for.
 
@@ -211,45 +245,49 @@ class Server(HTTPServer):
             for slowest in sorted(writers, key=lambda each: each.deadline):
                 if slowest is not connection and self.unsent > self.limits.unsent_budget:
                     slowest.expire(self.clock())
-        self._selector.modify(connection.sock, selectors.EVENT_WRITE, connection.on_event)
+        self._wait_for(connection, selectors.EVENT_WRITE)
 
     def wait_for_read(self, connection: Connection) -> None:
         """Calls the connection when there is something to read."""
-        self._selector.modify(connection.sock, selectors.EVENT_READ, connection.on_event)
+        self._wait_for(connection, selectors.EVENT_READ)
 
-    def resume_later(self, connection: Connection) -> None:
-        """Calls the connection in the next round, after the others had their turn."""
-        self._resumed.append(connection)
+    def _wait_for(self, connection: Connection, events: int) -> None:
+        wait = self._selector.register if connection.paused else self._selector.modify
+        connection.paused = False
+        wait(connection.sock, events, connection.on_event)
+
+    def pause(self, connection: Connection) -> None:
+        """Leaves alone what the client sends until the connection waits for it again."""
+        self._selector.unregister(connection.sock)
+        connection.paused = True
+
+    def resume(self, connection: Connection, when: Next) -> None:
+        """Calls the connection in the next round, after the others had their turn; or in the one
+        after the next `wake` or `tell`."""
+        if when is AGAIN:
+            self._resumed.append(connection)
+        else:
+            (self._holding if when is WOKEN else self._watching).add(connection)
 
     def forget(self, connection: Connection) -> None:
         """The connection is about to close its socket."""
-        self._selector.unregister(connection.sock)
-        self._connections.discard(connection)
-        self._refused.discard(connection)
+        if not connection.paused:
+            self._selector.unregister(connection.sock)
+        for group in (self._connections, self._refused, self._holding, self._watching):
+            group.discard(connection)
 
     # The loop.
 
-    def _wake(self) -> None:
-        if self._wake_write is not None:
-            with suppress(BlockingIOError):  # A full pipe wakes the loop as well.
-                os.write(self._wake_write, b"\0")
-
     def _round(self, longest: float | None) -> None:
-        if self._resumed:
-            longest = 0.0
-        elif self._accept_again:
-            pause = max(0.0, self._accept_again - self.clock())
-            longest = pause if longest is None else min(longest, pause)
+        if self._resumed or self._accept_again or self._news:
+            longest = self._pause(longest)
         events = self._selector.select(longest)
         now = self.clock()
         if int(self._wall()) != self.seconds:
             self._set_date()
-        resumed, self._resumed = self._resumed, []
-        for connection in resumed:
-            try:
-                connection.resume(now)
-            except Exception:
-                self._failed(connection.resume)
+        if self._resumed:
+            resumed, self._resumed = self._resumed, []
+            self._resume(resumed, now)
         accepting = False
         for key, _ in events:
             if key.fileobj is self.socket:
@@ -264,10 +302,37 @@ class Server(HTTPServer):
                 self._accept(now)
             except Exception:
                 self._failed(self._accept)
+        if self._woken:
+            self._woken = False
+            holding, self._holding = self._holding, set()
+            self._resume(holding, now)
+        if self._news and now >= self._next_news:
+            self._news = False
+            self._next_news = now + _NEWS_PAUSE
+            watching, self._watching = self._watching, set()
+            self._resume(watching, now)
         if self._accept_again and now >= self._accept_again and not self._stopping:
             self._listen(True)
         if now >= self._next_sweep:
             self._sweep(now)
+
+    def _pause(self, longest: float | None) -> float | None:
+        """How long to wait for sockets at most, when something else is to be done soon."""
+        if self._resumed:
+            return 0.0
+        now = self.clock()
+        for soon in (self._accept_again, self._next_news if self._news else 0.0):
+            if soon:
+                pause = max(0.0, soon - now)
+                longest = pause if longest is None else min(longest, pause)
+        return longest
+
+    def _resume(self, connections: Iterable[Connection], now: float) -> None:
+        for connection in connections:
+            try:
+                connection.resume(now)
+            except Exception:
+                self._failed(connection.resume)
 
     def _failed(self, callback: Callable[[float], None]) -> None:
         """A bug of ours, met by one client, must not end the loop for the others."""
@@ -297,7 +362,7 @@ class Server(HTTPServer):
             self._calls.popleft()()
 
     def _in_flight(self) -> int:
-        waiting = sum(each.state in (BODY, WRITE) for each in self._connections)
+        waiting = sum(each.state in (BODY, WRITE, LATER) for each in self._connections)
         return waiting + (threading.get_ident() == self._loop_thread)
 
     # Accepting.
@@ -391,6 +456,7 @@ class Server(HTTPServer):
     def _drain(self, interval: float) -> None:
         """Answers what is under way and what has already come, then closes everything."""
         self.app.draining = True
+        self.tell()  # Those who watch are asked again, and end.
         self._round(0.0)
         self._round(0.0)
         self._listen(False)

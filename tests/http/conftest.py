@@ -9,7 +9,8 @@ import pytest
 
 import dumbkv
 import dumbkv_http
-from dumbkv_http.app import App, possible_answers
+from dumbkv_http.app import App
+from dumbkv_http.routes import possible_answers
 from tests.conftest import BACKENDS
 
 Serve = Callable[..., dumbkv_http.Service]

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dumbkv
-from dumbkv_http.app import ROUTES, App, possible_answers
+from dumbkv_http.app import App
 from dumbkv_http.conditions import parse_condition
 from dumbkv_http.response import ProblemError, Response, field_line
+from dumbkv_http.routes import ROUTES, possible_answers
 from dumbkv_http.wire import WireError, parse_head
 
 NOW = 4_000_000_000

@@ -13,6 +13,7 @@ import pytest
 import dumbkv
 from dumbkv_http import Limits
 from dumbkv_http._connection import HEAD, Connection
+from dumbkv_http._later import Next
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, counted, wait_until
 
@@ -283,13 +284,13 @@ def test_a_pipeline_of_costly_answers_lets_others_in_between(
 ) -> None:
     service = serve(fast_store)
     turns = []
-    later = service.server.resume_later
+    resume = service.server.resume
 
-    def counted_later(connection: Connection) -> None:
+    def counted(connection: Connection, when: Next) -> None:
         turns.append(connection)
-        later(connection)
+        resume(connection, when)
 
-    monkeypatch.setattr(service.server, "resume_later", counted_later)
+    monkeypatch.setattr(service.server, "resume", counted)
     head = b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with RawClient(service) as client:
         client.send(head * 100)

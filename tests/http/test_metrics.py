@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import dumbkv
 from dumbkv_http import Service
-from dumbkv_http.app import App, possible_answers
+from dumbkv_http.app import App
 from dumbkv_http.metrics import DURATION_BOUNDS
+from dumbkv_http.routes import possible_answers
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, counted
 
