@@ -105,6 +105,11 @@ class Connection(Rendering):
         self._closing = False
         self._eof = False
 
+    @property
+    def watches(self) -> bool:
+        """Whether it is sent something that has no end."""
+        return self._later is not None and self._later.endless
+
     def on_event(self, now: float) -> None:
         """The socket is ready for what we wait for. `now` is when that became known."""
         state = self.state
@@ -425,7 +430,7 @@ class Connection(Rendering):
 
     def _on_early(self) -> None:
         """Bytes, or their end, from a client whose answer is under way."""
-        if self._later is not None and self._later.endless:
+        if self.watches:
             self._discard()
         else:
             self._server.pause(self)

@@ -33,6 +33,7 @@ MAX_BODY = 1024 * 1024
 """Bytes in a request body, unless the App is told otherwise."""
 
 _MOST_WATCHES = 64
+_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
 _PROBES = frozenset((b"/healthz", b"/readyz"))  # They say nothing worth a token.
 _log = logging.getLogger("dumbkv_http")
 
@@ -163,6 +164,8 @@ class App:
         method = route.methods.get(request.method)
         if method is None:
             raise _no_such(request, route)
+        if request.method == "POST":
+            _refuse_form(fields.get(b"content-type"))
         return method
 
     def _refuse_foreign_name(self, host: bytes | None) -> None:
@@ -247,6 +250,13 @@ def _no_such(request: Request, route: Route) -> ProblemError:
         f"expected one of {allowed}, got {excerpt(request.method.encode('ascii'))}",
         field_line("Allow", allowed),
     )
+
+
+def _refuse_form(given: bytes | None) -> None:
+    """415 for what a form of another site's page can send without asking first."""
+    kind = (given or b"").partition(b";")[0].strip(b" \t").lower()
+    if kind in _FORMS:
+        raise ProblemError(415, "content-type", f"forms are not accepted, got {excerpt(kind)}")
 
 
 def _refuse_foreign_page(request: Request) -> None:

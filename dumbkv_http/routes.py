@@ -227,7 +227,7 @@ ROUTES = (
         {
             "POST": Method(
                 _incr,
-                (200, 409, 414, 507),
+                (200, 409, 414, 415, 507),
                 "Add to the integer at a key; an absent one counts as 0 and then gets the ttl.",
                 (BY, TTL),
                 gives="Sum",
@@ -239,7 +239,7 @@ ROUTES = (
         {
             "POST": Method(
                 _touch,
-                (200, 414),
+                (200, 414, 415),
                 "Give a key another expiry, and leave its value and version.",
                 (TTL, EXPIRE_AT),
                 gives="Touched",

@@ -188,9 +188,15 @@ class Server(HTTPServer):
         self._rouse()
 
     def set_tokens(self, tokens: Tokens | None) -> None:
-        """Other tokens from the next request on; only in the loop, so by way of `call_soon`."""
+        """Other tokens from the next request on; only in the loop, so by way of `call_soon`.
+
+        Who watches is cut off, and comes back with a token that counts, or does not come back.
+        """
         self.app.tokens = tokens
         self.plain.forget()
+        for connection in tuple(self._connections):
+            if connection.watches:
+                connection.close()
 
     def shutdown(self) -> None:
         """Drains and stops the loop, and waits until it has; the loop's own thread cannot wait."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import dumbkv
 import dumbkv_http
 from dumbkv_http import Tokens, read_tokens
+from dumbkv_http.routes import ROUTES
 from dumbkv_http.tokens import Role, parse_tokens
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve
@@ -175,6 +176,51 @@ def test_changed_tokens_count_from_the_next_request_on_the_short_way_too(
         answers = [client.ask(get("a", bearer(READER))).status for _ in range(2)]
         assert answers[-1] == 401
         assert client.ask(get("a", bearer("another-token-altogether"))).status == 200
+
+
+def test_changed_tokens_end_what_was_begun_with_the_old_ones(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    service = serve(fast_store, tokens=TOKENS)
+    server = service.server
+    watch = b"GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n"
+    with RawClient(service) as watching, RawClient(service) as other:
+        assert watching.ask(watch + bearer(READER).encode() + b"\r\n", head_only=True).status == 200
+        assert other.ask(put("a", b"1", bearer(WRITER))).status == 201
+        server.call_soon(lambda: server.set_tokens(Tokens(["another-token-altogether"])))
+        assert b'"key":"a"' in watching.rest()
+
+
+def test_a_read_only_token_reads_with_post_where_post_reads(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    fast_store[b"a"] = b"1"
+    service = serve(fast_store, tokens=TOKENS)
+    lines = bearer(READER) + "Host: localhost\r\nContent-Type: application/json\r\n"
+    reading = f'POST /v1/mget HTTP/1.1\r\n{lines}Content-Length: 14\r\n\r\n{{"keys":["a"]}}'
+    writing = f'POST /v1/batch HTTP/1.1\r\n{lines}Content-Length: 10\r\n\r\n{{"ops":[]}}'
+    adding = f"POST /v1/incr/n HTTP/1.1\r\n{lines}\r\n"
+    with RawClient(service) as client:
+        assert client.ask(reading.encode()).body.startswith(b'{"items":[{"key":"a"')
+        assert client.ask(adding.encode()).kind == "read-only"
+        assert client.ask(writing.encode()).kind == "read-only"
+
+
+def test_every_route_but_the_probes_wants_a_token_and_every_writer_a_read_write_one(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    service = serve(fast_store, tokens=TOKENS)
+    for route in ROUTES:
+        path = route.path.decode() + ("YQ" if route.path.endswith(b"/") else "")
+        for method in route.methods:
+            answers = []
+            for line in ("", bearer(READER)):
+                with RawClient(service) as client:
+                    request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n"
+                    answers.append(client.ask(request.encode(), head_only=True).status)
+            reads = method in ("GET", "HEAD") or (method, path) == ("POST", "/v1/mget")
+            assert answers[0] == (200 if path in ("/healthz", "/readyz") else 401), (method, path)
+            assert (answers[1] == 403) == (not reads), (method, path)
 
 
 def test_no_token_is_ever_logged_or_shown(
