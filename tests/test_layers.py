@@ -115,6 +115,13 @@ HTTP_LAYERS: dict[str, set[str]] = {
     "__main__": {"_access_log", "config", "server", "service", "tls", "tokens"},
 }
 
+# The same for the objectives, and what they may import of the service.
+SLO_LAYERS: dict[str, set[str]] = {
+    "__init__": set(),
+    "objectives": set(),
+}
+SLO_TAKES = {"dumbkv_http.metrics"}
+
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -160,6 +167,13 @@ def test_the_commands_modules_import_only_what_stands_below_them() -> None:
         ours = {name for name in imports(path) if name.startswith("dumbkv")}
         cli = {f"dumbkv.cli.{name}" for name in CLI_LAYERS[path.stem]}
         assert ours <= cli | CLI_TAKES | ({"dumbkv.cli"} if cli else set()), path
+
+
+def test_the_objectives_modules_import_only_what_stands_below_them() -> None:
+    for path in (ROOT / "dumbkv_http" / "slo").glob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("dumbkv_http")}
+        allowed = {f"dumbkv_http.slo.{name}" for name in SLO_LAYERS[path.stem]}
+        assert ours <= allowed | SLO_TAKES, path
 
 
 def test_prometheus_is_imported_by_metrics_alone() -> None:
