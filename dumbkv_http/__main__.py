@@ -33,6 +33,8 @@ examples:
                                                let other machines in, with a token, over https
   python -m dumbkv_http --check-config         show every setting and where it comes from
 
+  python -m dumbkv_http slo --help             objectives: alerts, dashboards, reports
+
 then, from another shell:
   curl -T photo.jpg http://127.0.0.1:8080/v1/kv/photo        store a file
   curl -d hello -X PUT 'http://127.0.0.1:8080/v1/kv/a?ttl=60'  store for a minute
@@ -51,18 +53,21 @@ under way and exit with status 0. SIGHUP reads tokens and certificate anew and r
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the service until a signal; the answer is the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["slo"]:
+        return _objectives(given[1:])
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args(given))
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        config = Config(given, os.environ)
+        config = Config(options, os.environ)
         _agrees(config)
         tokens = _tokens(config)
         tls = _tls(config)
     except (ValueError, OSError) as error:
         print(f"dumbkv_http: {_said(error)}", file=sys.stderr)
         return 2
-    if given["check_config"]:
+    if options["check_config"]:
         print("\n".join(config.lines()))
         return 0
     try:
@@ -77,6 +82,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     with store:
         return _run(store, config, tokens, tls)
+
+
+def _objectives(arguments: list[str]) -> int:
+    try:
+        from dumbkv_http.slo import program
+    except ModuleNotFoundError as error:
+        print(
+            f"dumbkv_http: slo needs {error.name}: pip install 'dumbkv[slo]'",
+            file=sys.stderr,
+        )
+        return 1
+    return program.main(arguments)
 
 
 def _run(

@@ -127,6 +127,11 @@ class Availability(_Ratio):
     0.001
     """
 
+    @property
+    def promise(self) -> str:
+        """What is promised, in words."""
+        return f"{self.target * 100:g} % of requests"
+
     def bad(self, job: str = JOB) -> str:
         """Selects the counters of bad requests."""
         return f'http_requests_total{{job="{job}",handler!~"metrics|health",status=~"5.."}}'
@@ -166,6 +171,11 @@ class Latency(_Ratio):
                 f"{self.name}: expected a bound of the server's buckets below the last finite one "
                 f"({', '.join(map(str, DURATION_BOUNDS[:-1]))}), got {self.bound}"
             )
+
+    @property
+    def promise(self) -> str:
+        """What is promised, in words."""
+        return f"{self.target * 100:g} % within {self.bound * 1000:g} ms"
 
     def good(self, job: str = JOB) -> str:
         """Selects the counter of requests that were fast enough."""
@@ -258,6 +268,23 @@ class Threshold:
     action: str
     inclusive: bool = True
 
+    @property
+    def promise(self) -> str:
+        """What is promised, in words.
+
+        >>> MEMORY.promise, DESCRIPTORS.promise, COLLECTIONS.promise, UNCOLLECTABLE.promise
+        ('less than 450 MiB', 'less than 80 %', 'less than 20 a second', 'none an hour')
+        """
+        if self.limit == 0:
+            return f"none {self.unit}"
+        if self.unit == "bytes":
+            return f"less than {self.limit / 1024**2:g} MiB"
+        return (
+            f"less than {self.limit * 100:g} %"
+            if self.unit == "share"
+            else f"less than {self.limit:g} {self.unit}"
+        )
+
     def expression(self, job: str = JOB) -> str:
         """The figure."""
         return self.value.replace("$job", job)
@@ -300,7 +327,7 @@ DESCRIPTORS = Threshold(
 UNCOLLECTABLE = Threshold(
     name="uncollectable",
     title="Uncollectable objects",
-    unit="objects an hour",
+    unit="an hour",
     limit=0,
     value="sum without (generation) "
     '(increase(python_gc_objects_uncollectable_total{job="$job"}[1h]))',
