@@ -39,6 +39,18 @@ class ProcessMetrics(Collector):
         if statm is not None:
             os.close(statm)
 
+    def resident(self) -> int | None:
+        """Bytes in memory, or None where there is no /proc."""
+        if self._statm is None:
+            return None
+        return int(os.pread(self._statm, 256, 0).split()[1]) * self._page
+
+    def descriptors(self) -> tuple[float | None, float]:
+        """How many are open, None where there is no /proc, and how many may be."""
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = math.inf if soft == resource.RLIM_INFINITY else float(soft)
+        return _open_descriptors(limit), limit
+
     def collect(self) -> Iterator[Metric]:
         """The metrics, none of which goes missing for want of a descriptor."""
         if self._statm is not None:
@@ -65,12 +77,10 @@ class ProcessMetrics(Collector):
             "Total user and system CPU time spent in seconds.",
             value=usage.ru_utime + usage.ru_stime,
         )
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        limit = math.inf if soft == resource.RLIM_INFINITY else float(soft)
+        used, limit = self.descriptors()
         yield GaugeMetricFamily(
             "process_max_fds", "Maximum number of open file descriptors.", value=limit
         )
-        used = _open_descriptors(limit)
         if used is not None:
             yield GaugeMetricFamily(
                 "process_open_fds", "Number of open file descriptors.", value=used

@@ -23,6 +23,7 @@ from dumbkv_http.routes import (
     find,
     possible_answers,
 )
+from dumbkv_http.status import StatusPage
 from dumbkv_http.tokens import Role, Tokens
 from dumbkv_http.watch import Watches
 from dumbkv_http.wire import Request, excerpt, is_address
@@ -48,7 +49,7 @@ class App:
     `hosts` are the lower-case host names accepted in Host (None: all), and `any_address` accepts
     every IP address there as well; `max_body` is the limit on a value. With `tokens`, everything
     but the probes needs one, and the metrics unless `open_metrics`. `draining` turns `/readyz` to
-    503. `close` stops the metrics; the store stays open.
+    503; `status` is the page at `/`. `close` stops the metrics; the store stays open.
 
     A server sets `tell`, to be called when there may be something for those who watch, and
     `wake`, for answers that wait for something; both from any thread.
@@ -72,6 +73,7 @@ class App:
         self.metrics = HttpMetrics(store, possible_answers())
         self.watches = Watches(store, _MOST_WATCHES, lambda: self.tell(), lambda: self.draining)
         self.tokens = tokens
+        self.status = StatusPage(store, self.metrics)
         self._hosts = None if hosts is None else frozenset(hosts)
         self._any_address = any_address
         self._open_metrics = open_metrics

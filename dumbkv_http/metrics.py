@@ -73,7 +73,8 @@ class HttpMetrics(Collector):
     """Counts the answers of one server and renders the page for `/metrics`.
 
     `answers` are all (method, handler, status) the routes can give. The server sets
-    `connections`, `in_flight` and `log_dropped`. `close` undoes what reaches beyond this object.
+    `connections`, `in_flight` and `log_dropped`; `process` tells of memory and descriptors. `close`
+    undoes what reaches beyond this object.
     """
 
     def __init__(self, store: dumbkv.Store, answers: Iterable[tuple[str, str, int]]) -> None:
@@ -89,11 +90,11 @@ class HttpMetrics(Collector):
         self._durations = _Histogram(DURATION_BOUNDS)
         self._pauses = _Histogram(_PAUSE_BOUNDS)
         self._pause_began = 0.0
-        self._process = ProcessMetrics()
+        self.process = ProcessMetrics()
         self.observe = self._durations.observe
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self.registry.register(self._process)
+        self.registry.register(self.process)
         self.registry.register(StoreCollector(store))
         GCCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -103,12 +104,16 @@ class HttpMetrics(Collector):
         """Stops watching the garbage collector and gives the descriptor back."""
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
-        self._process.close()
+        self.process.close()
 
     def count(self, method: str, handler: str, status: int) -> None:
         """Counts one answer; every answer of the server comes by here once."""
         answer = (method, handler, status)
         self.requests[answer] = self.requests.get(answer, 0) + 1
+
+    def durations(self) -> tuple[int, ...]:
+        """How many key-value requests each bucket of the durations has, the one above all last."""
+        return tuple(self._durations.counts)
 
     def page(self, accept: str) -> tuple[str, bytes]:
         """Content type and text of all metrics, in the format `accept` prefers.

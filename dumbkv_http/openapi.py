@@ -62,6 +62,7 @@ _JSON = "application/json"
 _CONTENT: dict[str, tuple[str, Schema]] = {
     "Value": ("application/octet-stream", {}),
     "Text": ("text/plain", _STRING),
+    "Html": ("text/html", _STRING),
     "Sum": (_JSON, _object(("value",), value=_INTEGER)),
     "Touched": (_JSON, _object(("touched",), touched=_BOOLEAN)),
     "Persisted": (_JSON, _object(("persisted",), persisted=_BOOLEAN)),

@@ -175,6 +175,10 @@ def _readyz(app: App, request: Request, key: bytes, query: Parameters, now: int)
     return Response(200, _TEXT_LINES, b"ready\n")
 
 
+def _status(app: App, request: Request, key: bytes, query: Parameters, now: int) -> Response:
+    return app.status.answer(app.draining)
+
+
 def _metrics(app: App, request: Request, key: bytes, query: Parameters, now: int) -> Response:
     accept = (request.fields.get(b"accept") or b"").decode("latin-1")
     content_type, page = app.metrics.page(accept)
@@ -336,6 +340,8 @@ ROUTES = (
     Route(b"/healthz", "health", _both(_healthz, "Whether the server lives.", "Text")),
     Route(b"/readyz", "health", _both(_readyz, "Whether it takes requests.", "Text")),
     Route(b"/metrics", "metrics", _both(_metrics, "What Prometheus scrapes.", "Text")),
+    # Counted with the probes: a page that is left open should not raise the availability.
+    Route(b"/", "health", _both(_status, "How the objectives stand, for people.", "Html")),
 )
 
 NOWHERE = Route(b"", "other", {})

@@ -136,6 +136,8 @@ class Server(HTTPServer):
         if access_log is not None:
             self.metrics.log_dropped = lambda: access_log.dropped
         app.wake, app.tell = self.wake, self.tell
+        self._history = app.status.history
+        self._history.clock = clock
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -355,6 +357,7 @@ class Server(HTTPServer):
                     connection.expire(now)
                 except Exception:
                     self._failed(connection.expire)
+        self._history.tick(now)
         self.service_actions()
 
     def _set_date(self) -> None:

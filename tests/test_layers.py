@@ -101,7 +101,16 @@ HTTP_LAYERS: dict[str, set[str]] = {
         *{"_json", "batch", "keys", "kv", "metrics", "openapi", "parameters"},
         *{"response", "scan", "wire"},
     },
-    "app": {"keys", "kv", "metrics", "response", "routes", "tokens", "watch", "wire"},
+    "_svg": set(),
+    "_html": set(),
+    "_history": {"metrics", "slo.reading"},
+    "status": {
+        *{"_history", "_html", "_svg", "metrics", "response"},
+        *{"slo.objectives", "slo.reading", "slo.standing"},
+    },
+    "app": {
+        *{"keys", "kv", "metrics", "response", "routes", "status", "tokens", "watch", "wire"},
+    },
     "_later": {"response", "wire"},
     "_rendering": {"metrics", "response", "routes", "wire"},
     "_connection": {"_later", "_rendering", "body", "response", "tls", "wire"},
@@ -119,6 +128,8 @@ HTTP_LAYERS: dict[str, set[str]] = {
 
 # The same for the objectives, and what they may import of the service.
 SLO_LAYERS: dict[str, set[str]] = {
+    "reading": set(),
+    "standing": {"objectives", "reading"},
     "__init__": set(),
     "objectives": set(),
     "spans": set(),

@@ -290,7 +290,7 @@ def test_an_unknown_method_is_405_with_what_is_allowed(app: App) -> None:
 
 
 def test_what_is_not_there_is_404(app: App) -> None:
-    for target in ("/", "/v1", "/v1/kv", "/v1/kvx/a", "/healthz/", "/Healthz", "//healthz"):
+    for target in ("/v1", "/v1/kv", "/v1/kvx/a", "/healthz/", "/Healthz", "//healthz"):
         response = ask(app, "GET", target)
         assert (response.status, response.handler) == (404, "other")
         assert kind(response) == "no-such-route"

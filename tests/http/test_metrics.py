@@ -45,7 +45,7 @@ def test_every_answer_is_counted_exactly_once(service: Service) -> None:
             client.ask(data).status
             for data in (
                 put("a", b"1"), put("a", b"2"), get("a"), get("b"), get(".."), get("a?x"),
-                b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                b"BREW /x HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 SCRAPE,
@@ -137,7 +137,7 @@ def test_process_metrics_agree_with_the_usual_collector(app: App) -> None:
     for family in prometheus_client.ProcessCollector(registry=None).collect():
         usual[family.name, family.type, family.documentation] = family.samples[0].value
     ours = {}
-    for family in app.metrics._process.collect():
+    for family in app.metrics.process.collect():
         ours[family.name, family.type, family.documentation] = family.samples[0].value
     assert ours.keys() == usual.keys()
     for key, value in usual.items():
