@@ -72,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         store = dumbkv.open(
+            ordered=True,
             backend=config["backend"],
             max_value=config["max-value"],
             max_bytes=config["max-bytes"],

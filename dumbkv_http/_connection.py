@@ -400,7 +400,7 @@ class Connection(Rendering):
         """The next turn of the answer under way."""
         later, server = self._later, self._server
         assert later is not None, "nothing to go on with"
-        self.deadline = now + _PATIENCE
+        self.deadline = now + min(_PATIENCE, server.limits.heartbeat)
         try:
             made = later.turn(now, server.limits.heartbeat)
         except ClosedError:  # Without its end the client knows that the body is not whole.

@@ -74,14 +74,16 @@ class RawClient:
 
     def rest(self) -> bytes:
         """All that still comes until the server closes."""
+        parts = [self._buf]
         while True:
             try:
                 data = self.sock.recv(65536)
             except ConnectionResetError:
                 data = b""
             if not data:
+                self._buf = b"".join(parts)
                 return self._buf
-            self._buf += data
+            parts.append(data)
 
     def _read(self) -> None:
         data = self.sock.recv(65536)
