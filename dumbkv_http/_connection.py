@@ -242,6 +242,8 @@ class Connection(Rendering):
                         break
                 if size == 0 and position == end:
                     server.plain.learn(buf, request, response)
+                if response.handler == "metrics" and response.status == 200:
+                    server.scraped(self)
                 data = self._render(request, response)
                 # A HEAD's answer is short and has cost as much as a GET's.
                 size += max(len(data), len(response.body))

@@ -49,6 +49,7 @@ _log = logging.getLogger("dumbkv_http")
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _ACCEPT_BATCH = 64
+_SCRAPERS = 2  # A pair of Prometheus, at most.
 _NEWS_PAUSE = 0.005  # Seconds: those who watch are told of many events at once, not of each.
 _REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are cut off.
 
@@ -103,6 +104,7 @@ class Server(HTTPServer):
         self._refused: set[Connection] = set()
         self._resumed: list[Connection] = []
         self._calls: deque[Callable[[], None]] = deque()
+        self._scrapers: deque[Connection] = deque(maxlen=_SCRAPERS)
         self._holding: set[Connection] = set()
         self._watching: set[Connection] = set()
         self._stopping = False
@@ -188,6 +190,15 @@ class Server(HTTPServer):
         """Calls the function in the loop, between two rounds; safe in threads and signals."""
         self._calls.append(function)
         self._rouse()
+
+    def scraped(self, connection: Connection) -> None:
+        """The connection has asked for the metrics: it is not closed for want of room.
+
+        Its owner comes back rarely, so it would be the one that was idle longest, and could not
+        come back just when there is something to see. Only the last few are kept so.
+        """
+        if connection not in self._scrapers:
+            self._scrapers.append(connection)
 
     def set_tokens(self, tokens: Tokens | None) -> None:
         """Other tokens from the next request on; only in the loop, so by way of `call_soon`.
@@ -283,6 +294,8 @@ class Server(HTTPServer):
             self._selector.unregister(connection.sock)
         for group in (self._connections, self._refused, self._holding, self._watching):
             group.discard(connection)
+        if connection in self._scrapers:
+            self._scrapers.remove(connection)
 
     # The loop.
 
@@ -425,7 +438,11 @@ class Server(HTTPServer):
 
     def _evict(self) -> bool:
         """Closes the connection nobody will miss most, if there is one."""
-        idle = [each for each in self._connections if each.state in (IDLE, LINGER, SHAKE)]
+        idle = [
+            each
+            for each in self._connections
+            if each.state in (IDLE, LINGER, SHAKE) and each not in self._scrapers
+        ]
         if not idle:
             return False
         min(idle, key=lambda each: (each.state == IDLE, each.deadline)).close()

@@ -317,3 +317,34 @@ def test_the_smallest_chunks_come_in_portions_that_hold_nobody_up(
         assert client.answer().status == 201
     assert fast_store[b"a"] == b"x" * 100_000
     assert max(portions) <= 32 * 1024 + 8
+
+
+def test_a_connection_that_scrapes_is_not_closed_for_want_of_room(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    service = serve(fast_store, limits=Limits(connections=3))
+    scrape = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with RawClient(service) as scraper, ExitStack() as stack:
+        assert scraper.ask(scrape).status == 200
+        for _ in range(10):
+            assert stack.enter_context(RawClient(service)).ask(get("a")).status == 404
+        assert scraper.ask(scrape).status == 200
+    wait_until(lambda: not service.server._connections)
+    assert not service.server._scrapers
+
+
+def test_only_the_last_connections_that_scraped_are_kept_so(
+    fast_store: dumbkv.Store, serve: Serve
+) -> None:
+    service = serve(fast_store, limits=Limits(connections=5))
+    scrape = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        scrapers = [stack.enter_context(RawClient(service)) for _ in range(5)]
+        for client in scrapers:
+            assert client.ask(scrape).status == 200
+        for _ in range(10):
+            assert stack.enter_context(RawClient(service)).ask(get("a")).status == 404
+        for client in scrapers[:3]:
+            assert client.rest() == b""
+        for client in scrapers[3:]:
+            assert client.ask(scrape).status == 200

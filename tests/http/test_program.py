@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "dumbkv_http"]
 
 @contextmanager
 def program(
-    *arguments: str, scheme: str = "http", **environment: str
+    *arguments: str, scheme: str = "http", lifetime: float = 30, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """The running service, its start line and its port; killed at the end if it still runs."""
     process = subprocess.Popen(
@@ -33,7 +33,7 @@ def program(
         text=True,
         env={**os.environ, **environment},
     )
-    watchdog = threading.Timer(30, process.kill)
+    watchdog = threading.Timer(lifetime, process.kill)
     watchdog.start()
     try:
         assert process.stdout is not None
