@@ -21,6 +21,7 @@ lint: $(VENV)/dev.stamp ## ruff and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
+	$(BIN)/hadolint deploy/Containerfile
 
 types: $(VENV)/dev.stamp ## mypy, strict
 	$(BIN)/mypy

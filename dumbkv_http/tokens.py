@@ -105,7 +105,7 @@ def parse_tokens(text: str, where: str) -> Tokens:
 
 
 def read_tokens(path: str | os.PathLike[str]) -> Tokens:
-    """The tokens in a file that nobody but its owner can read or write.
+    """The tokens in a file that nobody but its owner can read or write, or in one of systemd's.
 
     Raises OSError when it cannot be read, ValueError when others can read it or it is malformed.
     """
@@ -114,7 +114,7 @@ def read_tokens(path: str | os.PathLike[str]) -> Tokens:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path}: expected a regular file")
-        if status.st_mode & 0o077:
+        if status.st_mode & (0o037 if _is_credential(path) else 0o077):
             raise ValueError(
                 f"{path}: expected a file that only its owner can use (chmod 600), "
                 f"got mode {stat.S_IMODE(status.st_mode):04o}"
@@ -127,6 +127,16 @@ def read_tokens(path: str | os.PathLike[str]) -> Tokens:
     if len(data) > _MAX_FILE:
         raise ValueError(f"{path}: expected at most {_MAX_FILE} bytes")
     return parse_tokens(data.decode("utf-8", "replace"), str(Path(path)))
+
+
+def _is_credential(path: str | os.PathLike[str]) -> bool:
+    """Whether systemd made the file for this service (LoadCredential, systemd.exec(5)).
+
+    Such a file lies where nobody else can look, belongs to root, and has an access list for the
+    service's user, whose mask shows as the mode of the group.
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(directory) and os.path.dirname(os.path.abspath(path)) == directory
 
 
 def _checked(word: str) -> bytes:

@@ -58,7 +58,8 @@ def test_without_a_descriptor_the_scrape_answers_and_no_cpu_is_burnt() -> None:
             client.sendall(_PUT + b"hell")  # Not idle, so not to be closed for want of room.
         wait_until(lambda: sample(ask(scraper, SCRAPE), "dumbkv_http_in_flight_requests") == 5)
         used = len(os.listdir(f"/proc/{process.pid}/fd"))
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used, used))
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
         # Far more clients than there is room for, who come back as soon as they are sent away.
         waiting = [stack.enter_context(connect(port)) for _ in range(60)]
         burnt, began, scrapes, turned_away = cpu_seconds(process.pid), time.monotonic(), 0, 0
@@ -92,7 +93,7 @@ def test_without_a_descriptor_the_scrape_answers_and_no_cpu_is_burnt() -> None:
             assert ask(client, b"o")[:12] in (b"HTTP/1.1 201", b"HTTP/1.1 204")
         for client in (*busy, *waiting):
             client.close()
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
         wait_until(lambda: serves(port))
         assert process.poll() is None
 

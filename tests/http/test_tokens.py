@@ -288,6 +288,20 @@ def test_a_file_that_others_can_use_is_refused(mode: int, tmp_path: Path) -> Non
         read_tokens(path)
 
 
+def test_a_credential_of_systemd_may_have_the_mode_its_access_list_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = private(tmp_path / "tokens", f"rw:{WRITER}\n")
+    path.chmod(0o440)
+    with pytest.raises(ValueError, match="chmod 600"):
+        read_tokens(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_tokens(path).role(b"Bearer " + WRITER.encode()) is Role.WRITER
+    path.chmod(0o444)
+    with pytest.raises(ValueError, match="chmod 600"):
+        read_tokens(path)
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="regular file"):
         read_tokens(tmp_path)
