@@ -9,7 +9,8 @@ TABLE = events fork many one room shard slab sorted table watch whole
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak bench bench-short interpreters no-compiler wheel sdist format clean
+.PHONY: serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
+	http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -89,6 +90,12 @@ fuzz: ## libFuzzer on the table and on decimal integers; SECONDS=600 for longer
 
 soak: $(VENV)/test.stamp ## scans beside writers for a minute on each table; SECONDS=600 for longer
 	DUMBKV_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_scans_together.py -v -s $(ARGS)
+
+http-load: $(VENV)/test.stamp ## all objectives under a minute of mixed load, by a real Prometheus
+	DUMBKV_LOAD_SECONDS=$(SECONDS) $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)
+
+http-soak: $(VENV)/test.stamp ## 150 slow clients of each kind at once, with the real deadlines
+	DUMBKV_SOAK_REAL=1 $(BIN)/pytest tests/http/test_slow_clients.py -v -s $(ARGS)
 
 bench: $(VENV)/bench.stamp ## all benchmarks; rewrites benchmarks/results.json and docs/benchmarks.*
 	$(BIN)/python -m benchmarks.peers

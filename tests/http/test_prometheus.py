@@ -17,7 +17,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -100,13 +100,20 @@ def service_port() -> Iterator[int]:
 @pytest.fixture
 def prometheus(service_port: int, tmp_path: Path) -> Iterator[Prometheus]:
     """A Prometheus that scrapes the service every second."""
+    with scraping(service_port, tmp_path) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def scraping(service_port: int, directory: Path, lifetime: float = 60) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes the service every second, and has done so three times."""
     binary = shutil.which("prometheus")
     if binary is None:
         message = "prometheus is not installed: apt-get install prometheus"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    config = tmp_path / "prometheus.yml"
+    config = directory / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\n"
         "scrape_configs:\n"
@@ -120,20 +127,22 @@ def prometheus(service_port: int, tmp_path: Path) -> Iterator[Prometheus]:
         command = [
             binary,
             f"--config.file={config}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=error",
         ]
-        start(stack, command, text=True)
+        start(stack, command, text=True, lifetime=lifetime)
         prometheus = Prometheus(port)
         wait_until(lambda: prometheus.scrapes() >= 3, seconds=40)
         yield prometheus
 
 
-def start(stack: ExitStack, command: list[str], text: bool) -> subprocess.Popen[str]:
-    """Starts a process that ends with the stack, or after a minute."""
+def start(
+    stack: ExitStack, command: list[str], text: bool, lifetime: float = 60
+) -> subprocess.Popen[str]:
+    """Starts a process that ends with the stack, or after its lifetime in seconds."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=text)
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(lifetime, process.kill)
     watchdog.start()
     stack.callback(process.communicate)
     stack.callback(process.terminate)
