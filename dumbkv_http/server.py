@@ -49,6 +49,7 @@ _log = logging.getLogger("dumbkv_http")
 
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _ACCEPT_BATCH = 64
+_TURNS = 0.005  # Seconds in each round for answers that are made in turns.
 _SCRAPERS = 2  # A pair of Prometheus, at most.
 _NEWS_PAUSE = 0.005  # Seconds: those who watch are told of many events at once, not of each.
 _REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are cut off.
@@ -307,8 +308,7 @@ class Server(HTTPServer):
         if int(self._wall()) != self.seconds:
             self._set_date()
         if self._resumed:
-            resumed, self._resumed = self._resumed, []
-            self._resume(resumed, now)
+            self._take_turns(now)
         accepting = False
         for key, _ in events:
             if key.fileobj is self.socket:
@@ -347,6 +347,17 @@ class Server(HTTPServer):
                 pause = max(0.0, soon - now)
                 longest = pause if longest is None else min(longest, pause)
         return longest
+
+    def _take_turns(self, now: float) -> None:
+        """Lets those that have more to do go on, for a while: a hundred streams at once must not
+        hold up who asks for one key. The rest comes first in the next round."""
+        waiting, self._resumed = self._resumed, []
+        end = self.clock() + _TURNS
+        for n, connection in enumerate(waiting, 1):
+            self._resume((connection,), now)
+            if self.clock() > end:
+                self._resumed = waiting[n:] + self._resumed
+                return
 
     def _resume(self, connections: Iterable[Connection], now: float) -> None:
         for connection in connections:

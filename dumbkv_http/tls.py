@@ -19,6 +19,7 @@ __all__ = ["RECORD", "TlsSocket", "server_context"]
 RECORD = 16 * 1024
 """The most text in one TLS record (RFC 8446 section 5.1)."""
 
+_SENT_AT_ONCE = 256 * 1024  # A client that reads as fast as we send would never fill it.
 _BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -82,8 +83,11 @@ class TlsSocket:
             raise BlockingIOError from None
 
     def send(self, data: bytes | memoryview) -> int:
-        """Sends until the socket is full. After BlockingIOError, send the same bytes again."""
-        view = memoryview(data)
+        """Sends until the socket is full, but no more than others can wait for.
+
+        After BlockingIOError, send the same bytes again.
+        """
+        view = memoryview(data)[:_SENT_AT_ONCE]
         sent = 0
         while sent < len(view):
             try:

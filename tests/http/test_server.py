@@ -395,3 +395,32 @@ def test_an_address_others_can_reach_needs_to_be_asked_for(fast_store: dumbkv.St
     for host in ("0.0.0.0", "::", "192.0.2.1", "", "example.com"):
         with pytest.raises(ValueError, match="--insecure"):
             dumbkv_http.serve(fast_store, host)
+
+
+def test_answers_in_turns_leave_time_for_the_others_in_every_round(
+    fast_store: dumbkv.Store,
+) -> None:
+    now = [0.0]
+    app = App(fast_store)
+
+    class Busy:
+        """A connection whose turn takes two milliseconds, and who wants another."""
+
+        taken = 0
+
+        def resume(self, at: float) -> None:
+            now[0] += 0.002
+            self.taken += 1
+            server._resumed.append(self)  # type: ignore[arg-type]  # it stands for a Connection
+
+    with Server(("127.0.0.1", 0), app, clock=lambda: now[0]) as server:
+        busy = [Busy() for _ in range(100)]
+        server._resumed = list(busy)  # type: ignore[arg-type]  # the same
+        for _ in range(67):
+            began = now[0]
+            server._take_turns(now[0])
+            assert now[0] - began <= 0.0061
+            assert len(server._resumed) == 100
+        assert {each.taken for each in busy} == {2, 3}
+        server._resumed.clear()
+    app.close()

@@ -6,8 +6,9 @@ import http.client
 import socket
 import ssl
 import subprocess
+import threading
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 import dumbkv
 from dumbkv_http import Limits, Service, server_context
 from dumbkv_http._connection import IDLE, SHAKE
+from dumbkv_http.tls import TlsSocket
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, wait_until
 
@@ -90,6 +92,29 @@ def test_pipelines_and_answers_larger_than_the_socket_go_through(
         assert client.answer().body == b"1"
         assert client.ask(put("large", value[1:])).status == 204
         assert client.ask(get("large")).body == value[1:]
+
+
+def test_one_send_is_bounded_however_fast_the_client_reads(pair: Pair) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        server = TlsSocket(ours, pair.context())
+
+        def read() -> None:
+            client = pair.trusting().wrap_socket(theirs, server_hostname="localhost")
+            while client.recv(1 << 20):
+                pass
+            client.close()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        wait_until(server.handshake)
+        for _ in range(20):
+            with suppress(BlockingIOError):
+                assert 0 < server.send(bytes(8 << 20)) <= 256 * 1024
+        server.shutdown(socket.SHUT_WR)
+        reader.join(10)
+        server.close()
 
 
 def test_nothing_is_left_unread_in_openssl(
