@@ -50,7 +50,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(other)
         raise
-    _sync(directory)
+    sync_directory(directory)
 
 
 def reading(path: str) -> BinaryIO:
@@ -121,7 +121,8 @@ def _remove_unlocked(path: str) -> None:
         os.close(descriptor)
 
 
-def _sync(directory: str) -> None:
+def sync_directory(directory: str) -> None:
+    """Let the names in a directory outlast a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

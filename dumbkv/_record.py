@@ -1,4 +1,4 @@
-"""The one encoding of changes in files: a dump is made of it, and a log will be.
+"""The one encoding of changes in files: dumps and logs are made of it.
 
 A file is a header and then records. A record is a body behind its length and a checksum; a
 body is one or more operations, which are applied together or not at all. ``docs/format.md``
@@ -40,11 +40,14 @@ _SET = struct.Struct("<BHIQq")  # kind, key length, value length, version, expir
 _DELETE = struct.Struct("<BH")  # kind, key length
 _EXPIRE = struct.Struct("<BHq")  # kind, key length, expiry
 _END = struct.Struct("<BQ")  # kind, entries
+_SYNCED = struct.Struct("<BQ")  # kind, offset
 
 VERSION_AT, KIND_AT = 8, 10
 HEADER_SIZE = _HEADER.size + _CHECKSUM.size
 RECORD_SIZE = _RECORD.size
 SET_SIZE = _SET.size
+CLOSING_SIZE = RECORD_SIZE + _SYNCED.size + _END.size
+"""Of the last record of a log that was closed."""
 
 _VERSIONS = range(1, 2**63)
 _EXPIRIES = range(10**17 + 1)
@@ -79,13 +82,19 @@ class Expire(NamedTuple):
 
 
 class End(NamedTuple):
-    """Here ends a file of so many entries."""
+    """Here ends a dump of so many entries, or a log with so many records before this one."""
 
     entries: int
 
 
-Operation: TypeAlias = Set | Delete | Clear | Expire | End
-_KINDS = (Set, Delete, Clear, Expire, End)
+class Synced(NamedTuple):
+    """All of this file before the offset was on the disk when this was written."""
+
+    offset: int
+
+
+Operation: TypeAlias = Set | Delete | Clear | Expire | End | Synced
+_KINDS = (Set, Delete, Clear, Expire, End, Synced)
 
 
 def kind(operation: Operation) -> int:
@@ -105,6 +114,11 @@ class Header(NamedTuple):
     def encode(self) -> bytes:
         fields = _HEADER.pack(MAGIC, VERSION, *self)
         return fields + _CHECKSUM.pack(zlib.crc32(fields))
+
+    @property
+    def seed(self) -> int:
+        """What the checksums of the file's records start from."""
+        return zlib.crc32(_HEADER.pack(MAGIC, VERSION, *self))
 
 
 def new_header(kind: int) -> Header:
@@ -156,6 +170,8 @@ def encode_one(operation: Operation) -> bytes:
             return _EXPIRE.pack(4, len(key), expiry) + key
         case End(entries):
             return _END.pack(5, entries)
+        case Synced(offset):
+            return _SYNCED.pack(6, offset)
 
 
 def decode(body: bytes, path: str = "the record", offset: int = 0) -> list[Operation]:
@@ -210,8 +226,11 @@ def _decode_other(body: bytes, at: int) -> tuple[Operation, int]:
         case 5:
             _, entries = _END.unpack_from(body, at)
             return End(entries), at + _END.size
+        case 6:
+            _, offset = _SYNCED.unpack_from(body, at)
+            return Synced(offset), at + _SYNCED.size
         case other:
-            raise ValueError(f"an operation of kind {other}: expected 1 to 5")
+            raise ValueError(f"an operation of kind {other}: expected 1 to {len(_KINDS)}")
 
 
 def _key(body: bytes, begin: int, size: int) -> tuple[bytes, int]:
@@ -229,6 +248,21 @@ def _expiry(microseconds: int) -> int:
     return microseconds
 
 
+def seal(seed: int, offset: int, body: bytes) -> bytes:
+    """A record of this body for one place, in the file with this seed."""
+    return _RECORD.pack(len(body), checksum(seed, offset, len(body), body)) + body
+
+
+def checksum(seed: int, offset: int, length: int, body: bytes) -> int:
+    """Of a record, or as far as there is of its body."""
+    return zlib.crc32(body, zlib.crc32(_PLACE.pack(offset, length), seed))
+
+
+def closing(seed: int, offset: int, records: int) -> bytes:
+    """The last record of a log, which says that all before it is on the disk."""
+    return seal(seed, offset, encode([Synced(offset), End(records)]))
+
+
 class Writer:
     """Writes a file from its beginning on: the header, and record after record."""
 
@@ -236,14 +270,13 @@ class Writer:
         encoded = header.encode()
         file.write(encoded)
         self._file = file
-        self._seed = zlib.crc32(encoded[: _HEADER.size])
+        self._seed = header.seed
         self.offset = len(encoded)
         """Where the next record goes."""
 
     def write(self, body: bytes) -> None:
-        place = _PLACE.pack(self.offset, len(body))
-        checksum = zlib.crc32(body, zlib.crc32(place, self._seed))
-        self._file.write(_RECORD.pack(len(body), checksum))
+        fits = checksum(self._seed, self.offset, len(body), body)
+        self._file.write(_RECORD.pack(len(body), fits))
         self._file.write(body)
         self.offset += RECORD_SIZE + len(body)
 
@@ -252,12 +285,14 @@ class Reader:
     """Reads a file from its beginning on; CorruptError at the first thing that is wrong.
 
     Takes memory for one record. One of more than `most` bytes is checked, piece by piece, and
-    refused with TooLargeError.
+    refused with TooLargeError. With `end`, the file is read as if it ended there.
     """
 
-    def __init__(self, file: BinaryIO, path: str, most: int = BODY_CEILING) -> None:
+    def __init__(
+        self, file: BinaryIO, path: str, most: int = BODY_CEILING, end: int | None = None
+    ) -> None:
         self.path = path
-        self.size = file.seek(0, io.SEEK_END)
+        self.size = file.seek(0, io.SEEK_END) if end is None else end
         file.seek(0)
         begin = file.read(HEADER_SIZE)
         self.header = decode_header(begin, path)
@@ -265,43 +300,54 @@ class Reader:
         """The end of what was whole so far."""
         self._file = file
         self._most = most
-        self._seed = zlib.crc32(begin[: _HEADER.size])
+        self._seed = self.header.seed
 
     def __iter__(self) -> Iterator[tuple[int, list[Operation]]]:
         """Where a record begins and its operations, for all records of the file."""
         while self.offset < self.size:
             yield self.offset, self._next()
 
+    def skim(self) -> bytes:
+        """Pass over a record whose checksum fits; how its body begins, at most `most` bytes."""
+        at = self.offset
+        length, held = self._record(at)
+        self.offset = at + RECORD_SIZE + length
+        return held
+
     def _next(self) -> list[Operation]:
         at = self.offset
+        length, body = self._record(at)
+        if length > self._most:
+            raise TooLargeError(
+                f"{self.path} has a record of {length} bytes at byte {at}, and the store takes "
+                f"at most {self._most}: open it with a larger max_value or max_key"
+            )
+        operations = decode(body, self.path, at + RECORD_SIZE)
+        self.offset = at + RECORD_SIZE + length
+        return operations
+
+    def _record(self, at: int) -> tuple[int, bytes]:
+        """The length of the record at `at`, and its body or how that begins."""
         head = self._file.read(RECORD_SIZE)
         if len(head) < RECORD_SIZE:
             raise CorruptError(self.path, at, "the file ends in the middle of a record's head")
-        length, checksum = _RECORD.unpack(head)
+        length, expected = _RECORD.unpack(head)
         left = self.size - at - RECORD_SIZE
         if length > left:
             what = f"a record of {length} bytes, and only {left} are left in the file"
             raise CorruptError(self.path, at, what)
         if not length:
             raise CorruptError(self.path, at, "a record of 0 bytes: expected at least 1")
-        body = self._body(at, length, checksum)
-        operations = decode(body, self.path, at + RECORD_SIZE)
-        self.offset = at + RECORD_SIZE + length
-        return operations
+        return length, self._body(at, length, expected)
 
-    def _body(self, at: int, length: int, checksum: int) -> bytes:
+    def _body(self, at: int, length: int, expected: int) -> bytes:
         held = self._file.read(min(length, self._most))
-        seen = zlib.crc32(held, zlib.crc32(_PLACE.pack(at, length), self._seed))
+        seen = checksum(self._seed, at, length, held)
         left = length - len(held)
         while left and (piece := self._file.read(min(left, _PIECE))):
             seen = zlib.crc32(piece, seen)
             left -= len(piece)
-        if seen != checksum:
+        if seen != expected:
             what = f"the checksum does not fit the record of {length} bytes"
             raise CorruptError(self.path, at, what)
-        if length > self._most:
-            raise TooLargeError(
-                f"{self.path} has a record of {length} bytes at byte {at}, and the store takes "
-                f"at most {self._most}: open it with a larger max_value or max_key"
-            )
         return held

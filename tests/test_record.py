@@ -25,6 +25,7 @@ from dumbkv._record import (
     Operation,
     Reader,
     Set,
+    Synced,
     Writer,
     decode,
     encode,
@@ -44,6 +45,7 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(Clear),
     st.builds(Expire, keys, expiries),
     st.builds(End, st.integers(0, 2**64 - 1)),
+    st.builds(Synced, st.integers(0, 2**64 - 1)),
 )
 bodies = st.lists(operations, min_size=1, max_size=5)
 
@@ -72,6 +74,7 @@ SMALL: list[list[Operation]] = [
     [Set(b"key", b"value", 7), Delete(b"other")],
     [Clear()],
     [Expire(b"key", 1_800_000_000_000_000), Set(b"a", b"", 8, 9)],
+    [Synced(100), Delete(b"a")],
     [End(2)],
 ]
 
@@ -160,8 +163,8 @@ def test_a_record_fits_only_its_place_and_its_file() -> None:
             40,
             "a record of 4294967295 bytes, and only 5 are left in the file",
         ),
-        (resealed(b"\x00"), 48, "an operation of kind 0: expected 1 to 5"),
-        (resealed(b"\x03\x06"), 49, "an operation of kind 6: expected 1 to 5"),
+        (resealed(b"\x00"), 48, "an operation of kind 0: expected 1 to 6"),
+        (resealed(b"\x03\x07"), 49, "an operation of kind 7: expected 1 to 6"),
         (resealed(b"\x03\x02\x01"), 49, "an operation is cut"),
         (resealed(b"\x02\x04\x00key"), 48, "a key of 4 bytes, and only 3 are left"),
         (resealed(encode([Delete(b"")])), 48, "an empty key"),
@@ -218,9 +221,11 @@ def test_a_long_record_is_checked_and_refused_without_holding_it() -> None:
 
 
 def test_each_kind_has_its_number() -> None:
-    every: list[Operation] = [Set(b"a", b"", 1), Delete(b"a"), Clear(), Expire(b"a", 1), End(0)]
-    assert [kind(each) for each in every] == [1, 2, 3, 4, 5]
-    assert [encode([each])[0] for each in every] == [1, 2, 3, 4, 5]
+    every: list[Operation] = [
+        *[Set(b"a", b"", 1), Delete(b"a"), Clear(), Expire(b"a", 1), End(0), Synced(0)],
+    ]
+    assert [kind(each) for each in every] == [1, 2, 3, 4, 5, 6]
+    assert [encode([each])[0] for each in every] == [1, 2, 3, 4, 5, 6]
 
 
 def test_two_files_have_two_numbers() -> None:
