@@ -38,6 +38,10 @@ LAYERS: dict[str, set[str]] = {
     },
     "dumbkv._record": {"dumbkv.errors"},
     "dumbkv._files": set(),
+    "dumbkv._logscan": {"dumbkv._record", "dumbkv.errors"},
+    "dumbkv._recovery": {
+        *{"dumbkv._files", "dumbkv._logscan", "dumbkv._record", "dumbkv.errors"},
+    },
     "dumbkv._dumpfile": {
         *{"dumbkv._arguments", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
     },

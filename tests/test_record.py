@@ -221,9 +221,8 @@ def test_a_long_record_is_checked_and_refused_without_holding_it() -> None:
 
 
 def test_each_kind_has_its_number() -> None:
-    every: list[Operation] = [
-        *[Set(b"a", b"", 1), Delete(b"a"), Clear(), Expire(b"a", 1), End(0), Synced(0)],
-    ]
+    every: list[Operation] = [Set(b"a", b"", 1), Delete(b"a"), Clear(), Expire(b"a", 1)]
+    every += [End(0), Synced(0)]
     assert [kind(each) for each in every] == [1, 2, 3, 4, 5, 6]
     assert [encode([each])[0] for each in every] == [1, 2, 3, 4, 5, 6]
 
