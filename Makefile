@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-TABLE = events fork many one room shard slab sorted table watch whole
+TABLE = crc32 events fork log many one record replay room shard slab sorted table watch whole
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
@@ -30,7 +30,7 @@ types: $(VENV)/dev.stamp ## mypy, strict
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
 	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	for test in table many news failing; do \
+	for test in record table many news failing; do \
 		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
 
 c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
@@ -56,7 +56,7 @@ planted: ## bugs planted in the C one by one: each has to turn a test red; EVERY
 
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
-	for test in table many news failing; do \
+	for test in record table many news failing; do \
 		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
 		build/weak_$$test || exit 1; done
 	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG
@@ -78,9 +78,9 @@ tsan: c-threads ## threads on one table, from C and from Python, under ThreadSan
 		tests/test_threads.py tests/test_expiry.py tests/test_fork.py $(ARGS)
 
 SECONDS ?= 60
-fuzz: ## libFuzzer on the table and on decimal integers; SECONDS=600 for longer
-	@mkdir -p build/fuzz/table build/fuzz/decimal
-	for what in decimal table; do \
+fuzz: ## libFuzzer on the table, on decimal integers and on records; SECONDS=600 for longer
+	@mkdir -p build/fuzz/table build/fuzz/decimal build/fuzz/record
+	for what in decimal record table; do \
 		clang $(FUZZ) csrc/fuzz_$$what.c -o build/fuzz_$$what && \
 		build/fuzz_$$what -max_total_time=$(SECONDS) -max_len=2000 -print_final_stats=1 \
 			-artifact_prefix=build/ build/fuzz/$$what 2>build/fuzz_$$what.log || \

@@ -75,10 +75,34 @@ uint64_t dkv_happened(dkv_events *events, dkv_event what, const uint8_t *key, si
     return version;
 }
 
+void dkv_events_hold(dkv_events *events)
+{
+    dkv_lock_word(&events->locked);
+    events->held = events->end;
+    events->holding = true;
+    dkv_unlock_word(&events->locked);
+}
+
+void dkv_events_let_go(dkv_events *events, bool so)
+{
+    enum { WHAT = VERSION + LENGTH };
+    dkv_lock_word(&events->locked);
+    uint64_t at = events->held < events->begin ? events->begin : events->held;
+    for (; !so && events->ring && at < events->end; at += size_at(events, at)) {
+        uint8_t what, nothing = DKV_NOTHING;
+        out_of(events, at + WHAT, &what, sizeof what);
+        if (what == DKV_SET || what == DKV_DELETED)
+            into(events, at + WHAT, &nothing, sizeof nothing);
+    }
+    events->holding = false;
+    dkv_unlock_word(&events->locked);
+}
+
 uint64_t dkv_events_after(const dkv_events *events, uint64_t version)
 {
     uint64_t at = events->begin;
-    while (at < events->end && version_at(events, at) <= version)
+    uint64_t end = dkv_events_end(events);
+    while (at < end && version_at(events, at) <= version)
         at += size_at(events, at);
     return at;
 }
@@ -87,8 +111,8 @@ int64_t dkv_events_copy(const dkv_events *events, uint64_t *at, uint8_t *out, si
 {
     if (*at < events->begin)
         return DKV_ELOST;
-    uint64_t end = *at;
-    while (end < events->end && end + size_at(events, end) - *at <= room)
+    uint64_t end = *at, last = dkv_events_end(events);
+    while (end < last && end + size_at(events, end) - *at <= room)
         end += size_at(events, end);
     size_t n = (size_t)(end - *at);
     out_of(events, *at, out, n);

@@ -28,6 +28,8 @@ typedef struct {
     uint8_t *ring;       /* NULL when there are none */
     uint64_t begin, end; /* bytes ever written: where the oldest event begins, the next goes */
     uint64_t gone;       /* the version of the last event that is not in the ring */
+    bool holding;        /* events from `held` on are not to be seen yet */
+    uint64_t held;
 } dkv_events;
 
 /* A version larger than all before it. */
@@ -36,8 +38,18 @@ uint64_t dkv_next_version(dkv_events *events);
 /* The same, for this to have happened to a key. */
 uint64_t dkv_happened(dkv_events *events, dkv_event what, const uint8_t *key, size_t key_len);
 
-/* Where in the ring the events after a version begin. The caller has the lock, here and below.
-   O(events). */
+/* Let nobody see what happens from now on, until it is let go; unless `so`, no key was set or
+   deleted since: these events turn into DKV_NOTHING. */
+void dkv_events_hold(dkv_events *events);
+void dkv_events_let_go(dkv_events *events, bool so);
+
+/* The end of what may be seen. The caller has the lock, here and below. */
+static inline uint64_t dkv_events_end(const dkv_events *events)
+{
+    return events->holding && events->held < events->end ? events->held : events->end;
+}
+
+/* Where in the ring the events after a version begin. O(events). */
 uint64_t dkv_events_after(const dkv_events *events, uint64_t version);
 
 /* Copy as many events as there is room for, from `*at` on, which moves: bytes, or DKV_ELOST. */

@@ -33,6 +33,9 @@ static inline int dkv_seek(dkv_hold *h, int64_t now)
     return h->entry != NULL;
 }
 
+/* Write an entry of this version under the held key, told to nobody. */
+int dkv_put_as(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t version);
+
 static inline int dkv_reading(dkv_hold *h, int found)
 {
     if (found > 0) {

@@ -31,6 +31,7 @@ struct dkv_table {
     atomic_uint dead_locked;
     _Atomic(dkv_entry *) dead; /* entries whose owners are to be let go of */
     dkv_table *next, **to_me;  /* in the list of all tables */
+    struct dkv_log *log;       /* of a table whose changes go to a file first, else NULL */
 };
 
 /* Put a table on the list of those whose locks a fork takes, and take it off. */

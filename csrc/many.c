@@ -3,6 +3,7 @@
  */
 #include "hold.h"
 #include "room.h"
+#include "span.h"
 
 static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
 {
@@ -14,24 +15,25 @@ int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
     *span = (dkv_span){.table = t, .pairs = pairs, .n = n, .now = dkv_now(t)};
     for (size_t i = 0; i < n; i++) {
         pairs[i].hash = dkv_hash(&t->secret, pairs[i].key, pairs[i].key_len);
-        span->wanted[dkv_shard_index(pairs[i].hash)]++;
+        span->wanted |= UINT64_C(1) << dkv_shard_index(pairs[i].hash);
     }
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (span->wanted[i])
-            dkv_lock(&t->shards[i]);
-    }
+    dkv_span_lock(span);
     if (!dkv_closed(t))
         return 0;
     dkv_end(span);
     return DKV_ECLOSED;
 }
 
+void dkv_span_lock(const dkv_span *span)
+{
+    for (uint64_t left = span->wanted; left; left &= left - 1)
+        dkv_lock(dkv_span_first(span, left));
+}
+
 void dkv_end(const dkv_span *span)
 {
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (span->wanted[i])
-            dkv_unlock(span->table, &span->table->shards[i]);
-    }
+    for (uint64_t left = span->wanted; left; left &= left - 1)
+        dkv_unlock(span->table, dkv_span_first(span, left));
 }
 
 /* Ask for the memory of keys some turns ahead: the waits for it then overlap. */
@@ -60,11 +62,6 @@ int dkv_find(const dkv_span *span, size_t i, bool read, dkv_hold *h)
     return read ? dkv_reading(h, found) : found;
 }
 
-static bool writes(const dkv_pair *pair)
-{
-    return pair->act == DKV_PUT || pair->act == DKV_PUT_KEEPING;
-}
-
 /* Hold every version against what is wanted, and see how long what is written will stay. */
 static int check(const dkv_span *span, size_t *at)
 {
@@ -75,7 +72,9 @@ static int check(const dkv_span *span, size_t *at)
         if (p->want == DKV_ANY && p->act != DKV_PUT_KEEPING)
             continue;
         int found = dkv_find(span, i, false, &h);
-        if (p->want != DKV_ANY && h.version != (p->want == DKV_ABSENT ? 0 : p->want)) {
+        bool wrong =
+            p->want == DKV_PRESENT ? !found : h.version != (p->want == DKV_ABSENT ? 0 : p->want);
+        if (p->want != DKV_ANY && wrong) {
             *at = i;
             return DKV_ECONFLICT;
         }
@@ -96,7 +95,7 @@ static int64_t replaced(const dkv_span *span, size_t extra[DKV_SHARDS])
         p->entry = NULL;
         if (p->act == DKV_LOOK || !dkv_find(span, i, false, &h))
             continue;
-        if (writes(p))
+        if (dkv_pair_writes(p))
             extra[dkv_shard_index(p->hash)]--;
         if (h.entry->counted) /* the same key came before */
             continue;
@@ -127,7 +126,7 @@ static int64_t taken(const dkv_span *span, const size_t extra[DKV_SHARDS])
     int64_t bytes = 0;
     for (size_t i = 0; i < span->n; i++) {
         const dkv_pair *p = &span->pairs[i];
-        if (writes(p))
+        if (dkv_pair_writes(p))
             bytes += (int64_t)dkv_entry_cost(p->key_len, p->value, p->until);
     }
     for (size_t i = 0; i < DKV_SHARDS; i++) {
@@ -138,22 +137,27 @@ static int64_t taken(const dkv_span *span, const size_t extra[DKV_SHARDS])
     return bytes;
 }
 
+void dkv_span_free(const dkv_span *span, size_t n)
+{
+    while (n--) {
+        const dkv_pair *p = &span->pairs[n];
+        if (p->entry)
+            dkv_entry_free(shard_of(span->table, p), p->entry);
+    }
+}
+
 static int make_entries(const dkv_span *span)
 {
     dkv_table *t = span->table;
     for (size_t i = 0; i < span->n; i++) {
         dkv_pair *p = &span->pairs[i];
         p->entry = NULL;
-        if (!writes(p))
+        if (!dkv_pair_writes(p))
             continue;
         p->entry = dkv_entry_new(shard_of(t, p), p->key, p->key_len, p->value, p->until);
         if (p->entry)
             continue;
-        while (i--) {
-            p = &span->pairs[i];
-            if (p->entry)
-                dkv_entry_free(shard_of(t, p), p->entry);
-        }
+        dkv_span_free(span, i);
         return DKV_ENOMEM;
     }
     return 0;
@@ -161,7 +165,7 @@ static int make_entries(const dkv_span *span)
 
 /* Everything that can fail, before anything changes. A table that evicts may drop a key
    before its turn, so there none counts as replaced. */
-static int prepare(const dkv_span *span, size_t *at)
+int dkv_span_prepare(const dkv_span *span, size_t *at)
 {
     dkv_table *t = span->table;
     size_t extra[DKV_SHARDS] = {0};
@@ -170,7 +174,7 @@ static int prepare(const dkv_span *span, size_t *at)
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < span->n; i++)
-        extra[dkv_shard_index(span->pairs[i].hash)] += writes(&span->pairs[i]);
+        extra[dkv_shard_index(span->pairs[i].hash)] += dkv_pair_writes(&span->pairs[i]);
     if (!t->evict && (t->limit || !have_room(t, extra)))
         less = replaced(span, extra);
     if (t->limit && span->n) {
@@ -180,8 +184,9 @@ static int prepare(const dkv_span *span, size_t *at)
         if (rc < 0)
             return rc;
     }
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
+    for (uint64_t left = span->wanted; left; left &= left - 1) {
+        dkv_shard *s = dkv_span_first(span, left);
+        size_t i = (size_t)(s - t->shards);
         if (extra[i] &&
             dkv_shard_reserve(s, extra[i], dkv_least(t, s), dkv_cleans(t), &t->secret) < 0)
             return DKV_ENOMEM;
@@ -210,7 +215,7 @@ static void apply(const dkv_span *span, size_t i)
 }
 
 /* Slots give way once all is done: a later pair of the same commit may need them. */
-static void shrink(const dkv_span *span)
+void dkv_span_shrink(const dkv_span *span)
 {
     dkv_table *t = span->table;
     for (size_t i = 0; i < span->n; i++) {
@@ -223,18 +228,16 @@ static void shrink(const dkv_span *span)
 
 /* What was charged to one shard, settled with all at once: one by one, the sum would pass
    the limit until that shard has its turn. */
-static void settle(const dkv_span *span)
+void dkv_span_settle(const dkv_span *span)
 {
     dkv_table *t = span->table;
     uint64_t more = 0;
     if (!t->limit)
         return;
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        dkv_shard *s = &t->shards[i];
-        if (span->wanted[i]) {
-            more += s->memory - s->settled;
-            s->settled = s->memory;
-        }
+    for (uint64_t left = span->wanted; left; left &= left - 1) {
+        dkv_shard *s = dkv_span_first(span, left);
+        more += s->memory - s->settled;
+        s->settled = s->memory;
     }
     atomic_fetch_add_explicit(&t->used, more, memory_order_relaxed);
 }
@@ -245,12 +248,12 @@ static int commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at)
     int rc = dkv_begin(t, pairs, n, &span);
     if (rc < 0)
         return rc;
-    rc = prepare(&span, at);
+    rc = dkv_span_prepare(&span, at);
     for (size_t i = 0; i < n && rc == 0; i++)
         apply(&span, i);
     if (rc == 0)
-        shrink(&span);
-    settle(&span);
+        dkv_span_shrink(&span);
+    dkv_span_settle(&span);
     dkv_end(&span);
     return rc;
 }

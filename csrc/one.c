@@ -75,7 +75,7 @@ static int make_room(dkv_hold *h, dkv_value value, int64_t deadline)
 }
 
 /* Write a new entry of this version, or of the next for 0. */
-static int place_entry(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t version)
+int dkv_put_as(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t version)
 {
     dkv_table *t = h->table;
     dkv_shard *s = h->shard;
@@ -121,7 +121,7 @@ int dkv_put(dkv_hold *h, dkv_value value, int64_t deadline)
     /* A hold has room for one owner that is gone. */
     bool fits =
         h->entry && dkv_entry_fits(h->entry, value, deadline) && !(h->gone.owner && h->value.owner);
-    int rc = fits ? refill(h, value, deadline) : place_entry(h, value, deadline, 0);
+    int rc = fits ? refill(h, value, deadline) : dkv_put_as(h, value, deadline, 0);
     if (rc == 0)
         h->shard->sets++;
     return rc;
@@ -133,7 +133,7 @@ int dkv_expire(dkv_hold *h, int64_t deadline)
     if (deadline == h->deadline)
         return 0;
     h->gone.owner = NULL; /* where the owner comes to, which the new entry has as well */
-    int rc = place_entry(h, h->value, deadline, h->version);
+    int rc = dkv_put_as(h, h->value, deadline, h->version);
     h->gone = gone;
     return rc;
 }

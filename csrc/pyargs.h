@@ -3,10 +3,15 @@
  * values, and codes made into exceptions, each in one place. Part of pytable.c.
  */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #define TTL_CEILING 1e10
 #define EPOCH_CEILING 1e11
 #define LEAST_MAX_BYTES 65536
+
+/* Beside the codes of table.h: an exception is set. */
+enum { DKV_ERAISED = -100 };
 
 enum { LATER = 8 };
 
@@ -17,6 +22,10 @@ typedef struct {
     int64_t default_span; /* microseconds, DKV_NEVER for none */
     size_t turn;          /* in `later` */
     void *later[LATER];   /* values that are gone */
+    void *writer;         /* of a table with a log: a lock, whose turn it is to change something */
+    atomic_ulong owner;   /* the thread whose turn it is, or 0 */
+    bool waits;           /* a change waits until it is on the disk */
+    bool refuses;         /* nothing is to be written any more */
 } TableObject;
 
 /* Python objects this file needs; there is one module in a process. */
@@ -31,6 +40,8 @@ static struct {
 
 static void *raise_code(const TableObject *self, int code)
 {
+    if (code == DKV_ERAISED)
+        return NULL;
     if (code == DKV_ECLOSED)
         PyErr_SetString(names.closed_error, "the store is closed");
     else if (code == DKV_EFULL)
@@ -39,6 +50,12 @@ static void *raise_code(const TableObject *self, int code)
                      "needs more: delete keys, raise max_bytes or open it with eviction='lru'",
                      (unsigned long long)dkv_used(self->table),
                      (unsigned long long)dkv_limit(self->table));
+    else if (code == DKV_ELARGE)
+        PyErr_Format(names.too_large_error,
+                     "the change is larger than a record of the log: expected at most %llu bytes",
+                     (unsigned long long)UINT32_MAX);
+    else if (code == DKV_ECORRUPT)
+        PyErr_SetString(PyExc_OSError, "a record of the log cannot be read any more");
     else
         PyErr_NoMemory();
     return NULL;

@@ -85,15 +85,13 @@ static PyObject *Table_commit(PyObject *self, PyObject *operations)
         if (many.values[i].owner)
             many.pairs[i].value = lend(&many.values[i]);
     }
-    int rc = dkv_commit(table->table, many.pairs, (size_t)many.n, &at);
-    for (Py_ssize_t i = 0; i < many.n; i++) {
-        if (rc < 0)
-            take_back(many.pairs[i].value);
-        else if (many.values[i].owner && many.pairs[i].until < deadline)
+    int rc = commit_pairs(table, many.pairs, (size_t)many.n, &at);
+    for (Py_ssize_t i = 0; i < many.n && rc == 0; i++) {
+        if (many.values[i].owner && many.pairs[i].until < deadline)
             deadline = many.pairs[i].until;
     }
     PyObject *result = rc < 0 ? NULL : versions(&many);
-    finish(table, rc < 0 ? DKV_NEVER : deadline);
+    finish_logged(table, rc, deadline);
     if (rc == DKV_ECONFLICT)
         raise_conflict(&many, at);
     else if (rc < 0)

@@ -139,11 +139,9 @@ static PyObject *write_many(TableObject *self, const char *function, PyObject *o
         many.pairs[i].value = lend(&many.values[i]);
         many.pairs[i].deadline = deadline;
     }
-    int rc = dkv_commit(self->table, many.pairs, (size_t)many.n, &at);
-    for (Py_ssize_t i = 0; i < many.n && rc < 0; i++)
-        take_back(many.pairs[i].value);
+    int rc = commit_pairs(self, many.pairs, (size_t)many.n, &at);
     many_clear(&many);
-    finish(self, deadline);
+    finish_logged(self, rc, deadline);
     return rc < 0 ? raise_code(self, rc) : Py_NewRef(Py_None);
 }
 
@@ -252,6 +250,20 @@ static PyObject *Table_those(PyObject *self, PyObject *keys)
     return look_at((TableObject *)self, keys, WHETHER);
 }
 
+static PyObject *delete_logged(TableObject *self, Many *many)
+{
+    Py_ssize_t removed = 0;
+    size_t at;
+    for (Py_ssize_t i = 0; i < many->n; i++)
+        many->pairs[i].act = DKV_DROP;
+    int rc = log_pairs(self, many->pairs, (size_t)many->n, &at);
+    for (Py_ssize_t i = 0; i < many->n; i++)
+        removed += (Py_ssize_t)many->pairs[i].version;
+    many_clear(many);
+    finish_logged(self, rc, DKV_NEVER);
+    return rc < 0 ? raise_code(self, rc) : PyLong_FromSsize_t(removed);
+}
+
 static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
 {
     TableObject *table = (TableObject *)self;
@@ -260,6 +272,8 @@ static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
     Py_ssize_t removed = 0;
     if (many_keys(table, &many, arg) < 0)
         return NULL;
+    if (table->writer)
+        return delete_logged(table, &many);
     size_t n = (size_t)many.n;
     int rc = dkv_begin(table->table, many.pairs, n, &span);
     if (rc == 0) {

@@ -75,13 +75,26 @@ static PyObject *Table_watch(PyObject *self, PyObject *since)
     uint64_t version = DKV_NOW, at;
     if (given(since) && (version = PyLong_AsUnsignedLongLong(since)) == DKV_NOW && PyErr_Occurred())
         return NULL;
-    int rc = dkv_watch(((TableObject *)self)->table, version, &at);
+    TableObject *table = (TableObject *)self;
+    if (table->writer && not_mine(table) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS /* between two changes, not in the middle of one */
+        if (table->writer) begin_turn(table);
+    Py_END_ALLOW_THREADS int rc = dkv_watch(table->table, version, &at);
+    if (table->writer)
+        end_turn(table);
     return rc < 0 ? lost_or((TableObject *)self, rc) : PyLong_FromUnsignedLongLong(at);
 }
 
 static PyObject *Table_unwatch(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    dkv_unwatch(((TableObject *)self)->table);
+    TableObject *table = (TableObject *)self;
+    if (table->writer && not_mine(table) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS if (table->writer) begin_turn(table);
+    Py_END_ALLOW_THREADS dkv_unwatch(table->table);
+    if (table->writer)
+        end_turn(table);
     return Py_NewRef(Py_None);
 }
 
@@ -103,13 +116,15 @@ static PyObject *Table_events(PyObject *self, PyObject *place)
         memcpy(&version, from, sizeof version);
         memcpy(&key_len, from + sizeof version, sizeof key_len);
         const uint8_t *key = from + DKV_EVENT_HEADER;
+        from = key + key_len;
+        if (key[-1] == DKV_NOTHING)
+            continue;
         PyObject *bytes_of_key = PyBytes_FromStringAndSize((const char *)key, key_len);
         PyObject *event = bytes_of_key ? Py_BuildValue("(iNK)", (int)key[-1], bytes_of_key,
                                                        (unsigned long long)version)
                                        : NULL;
         rc = event ? PyList_Append(list, event) : -1;
         Py_XDECREF(event);
-        from = key + key_len;
     }
     if (list && n < 0)
         result = lost_or((TableObject *)self, n);

@@ -17,6 +17,9 @@
  */
 #include "pyargs.h"
 #include "pyread.h"
+#include "pydone.h"
+#include "pylog.h"
+#include "pyremove.h"
 #include "pywrite.h"
 #include "pymany.h"
 #include "pybatch.h"
@@ -182,6 +185,8 @@ static void Table_dealloc(PyObject *self)
         dkv_reap(table, let_go, SIZE_MAX);
         dkv_free(table);
     }
+    if (((TableObject *)self)->writer)
+        PyThread_free_lock(((TableObject *)self)->writer);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
@@ -220,6 +225,17 @@ static PyMethodDef Table_methods[] = {
     {"_events", Table_events, METH_O, NULL},
     {"_expect", Table_expect, METH_NOARGS, NULL},
     {"_news", Table_news, METH_NOARGS, NULL},
+    {"_log_begin", Table_log_begin, METH_VARARGS, NULL},
+    {"_log_file", Table_log_file, METH_VARARGS, NULL},
+    {"_log_extend", Table_log_extend, METH_O, NULL},
+    {"_log_state", Table_log_state, METH_NOARGS, NULL},
+    {"_log_synced", Table_log_synced, METH_O, NULL},
+    {"_log_refuses", Table_log_refuses, METH_O, NULL},
+    {"_log_lock", Table_log_lock, METH_NOARGS, NULL},
+    {"_log_unlock", Table_log_unlock, METH_NOARGS, NULL},
+    {"_log_append", Table_log_append, METH_O, NULL},
+    {"_log_keep", Table_log_keep, METH_VARARGS, NULL},
+    {"_log_undo", Table_log_undo, METH_O, NULL},
     {"_handle", Table_handle, METH_NOARGS, NULL},
     {"_wake", Table_wake, METH_NOARGS, NULL},
     {"_reap", Table_reap, METH_NOARGS, NULL},

@@ -10,72 +10,6 @@ typedef struct {
     uint64_t if_version; /* 0 for not given */
 } How;
 
-static void let_go(void *owner)
-{
-    Py_DECREF((PyObject *)owner);
-}
-
-/* The values of a table that are to be let go of next. Freeing one waits for its memory,
-   which nobody may have touched for long: so it is asked for at once, and let go of some
-   writes later. Large ones do not wait. */
-static void let_go_later(TableObject *self, dkv_value gone)
-{
-    enum { LARGE = 64 * 1024, HEADER = 16 };
-    if (gone.len >= LARGE) {
-        let_go(gone.owner);
-        return;
-    }
-    __builtin_prefetch((char *)gone.owner - HEADER, 1); /* malloc's, and its next block's */
-    __builtin_prefetch(gone.owner, 1);
-    __builtin_prefetch(gone.bytes + gone.len + HEADER, 1);
-    size_t turn = self->turn++ % LATER;
-    void *before = self->later[turn];
-    self->later[turn] = gone.owner;
-    if (before)
-        let_go(before);
-}
-
-static void let_go_now(TableObject *self)
-{
-    for (size_t i = 0; i < LATER; i++) {
-        void *gone = self->later[i];
-        self->later[i] = NULL;
-        if (gone)
-            let_go(gone);
-    }
-}
-
-/* Release a hold that was written with. */
-static void release(TableObject *self, dkv_hold *hold)
-{
-    dkv_release(hold);
-    if (hold->gone.owner)
-        let_go_later(self, hold->gone);
-}
-
-static void tell(TableObject *self, const char *method)
-{
-    PyObject *done = PyObject_CallMethod((PyObject *)self, method, NULL);
-    if (!done)
-        PyErr_WriteUnraisable((PyObject *)self);
-    Py_XDECREF(done);
-}
-
-/* After a call that may have written or removed something, or set a deadline: let go of
-   values that are gone, tell who waits for news, and see to it that somebody sweeps. This
-   may run Python, so no exception may be set: raise after it, and give DKV_NEVER when
-   nothing was written. */
-static void finish(TableObject *self, int64_t deadline)
-{
-    enum { SOME = 1000 };
-    if (dkv_has_dead(self->table))
-        dkv_reap(self->table, let_go, SOME);
-    if (dkv_has_news(self->table))
-        tell(self, "_news");
-    if (deadline != DKV_NEVER && dkv_wakes(self->table))
-        tell(self, "_wake");
-}
-
 /* Find the key and write under the conditions: 1, 0 when one failed, or a code. */
 static int try_write(TableObject *self, const Text *key, dkv_value value, const How *how,
                      int64_t *deadline, uint64_t *version)
@@ -97,11 +31,34 @@ static int try_write(TableObject *self, const Text *key, dkv_value value, const 
     return done;
 }
 
+/* The same, log first. */
+static int log_pair(TableObject *self, const Text *key, const Text *text, const How *how,
+                    uint64_t *version)
+{
+    dkv_pair pair = pair_of(key, how->keep_ttl ? DKV_PUT_KEEPING : DKV_PUT);
+    size_t at;
+    pair.value = lend(text);
+    pair.deadline = deadline_of(self, how->expiry);
+    pair.want = how->nx ? DKV_ABSENT : how->xx ? DKV_PRESENT : DKV_ANY;
+    if (how->if_version)
+        pair.want = how->if_version;
+    int rc = log_pairs(self, &pair, 1, &at);
+    *version = pair.version;
+    finish_logged(self, rc, pair.until);
+    if (rc == DKV_ECONFLICT)
+        return 0;
+    if (rc < 0)
+        raise_code(self, rc);
+    return rc < 0 ? -1 : 1;
+}
+
 /* Write under the conditions: 1 and the version, 0 when one failed, or -1 with the
    exception set. */
 static int write_pair(TableObject *self, const Text *key, const Text *text, const How *how,
                       uint64_t *version)
 {
+    if (self->writer)
+        return log_pair(self, key, text, how, version);
     dkv_value value = lend(text);
     int64_t deadline;
     int done;
@@ -126,20 +83,11 @@ static int Table_setitem(PyObject *self, PyObject *k, PyObject *v)
     if (!v) {
         if (key_from(table, &key, k) < 0)
             return -1;
-        dkv_hold hold;
-        int found = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
+        int removed = remove_key(table, &key, DKV_ANY);
         text_clear(&key);
-        if (found < 0) {
-            raise_code(table, found);
-            return -1;
-        }
-        if (found)
-            dkv_drop(&hold);
-        release(table, &hold);
-        finish(table, DKV_NEVER);
-        if (!found)
+        if (removed == 0)
             missing(k);
-        return found ? 0 : -1;
+        return removed > 0 ? 0 : -1;
     }
     if (pair_from(table, &key, k, &value, v) < 0)
         return -1;
@@ -240,27 +188,18 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
         pair_from(table, &key, slots[KEY], &value, slots[VALUE]) < 0)
         return NULL;
     int64_t deadline = deadline_of(table, DEFAULT_EXPIRY);
-    dkv_value lent = lend(&value);
     PyObject *result = NULL;
-    bool done = false;
     int rc;
     do {
-        rc = dkv_acquire(table->table, key.bytes, (size_t)key.len, &hold);
-        if (rc < 0)
-            break;
-        if (rc > 0) {
+        dkv_value lent = lend(&value);
+        rc = begin_change(table, &key, &hold);
+        if (rc > 0)
             result = value_of(&hold);
-        } else {
-            rc = dkv_put(&hold, lent, deadline);
-            done = rc == 0;
-        }
-        release(table, &hold);
+        rc = rc == 0 ? change(table, &hold, lent, deadline) : leave(table, &hold, lent, rc);
     } while (rc == DKV_EBUSY);
-    if (done)
+    if (rc == 0)
         result = Py_NewRef(value.owner);
-    else
-        take_back(lent);
-    finish(table, done ? deadline : DKV_NEVER);
+    finish_logged(table, rc, rc == 0 ? deadline : DKV_NEVER);
     if (rc < 0)
         raise_code(table, rc);
     text_clear(&key);
@@ -270,37 +209,40 @@ static PyObject *Table_setdefault(PyObject *self, PyObject *const *args, Py_ssiz
 
 enum { SUM_DONE = 0, SUM_NOT_AN_INTEGER = 1, SUM_TOO_LARGE = 2 };
 
-/* Add in place: one of the above or a code; `*bad` is what was no integer. */
-static int add_to(dkv_hold *hold, int64_t by, int64_t deadline, int64_t *sum, PyObject **bad)
+/* The sum at the held key: one of the above; `*bad` is what was no integer. */
+static int sum_at(const dkv_hold *hold, int64_t by, int64_t *sum, PyObject **bad)
 {
     int64_t before = 0;
-    char digits[24];
     if (hold->entry && !dkv_decimal(hold->value.bytes, hold->value.len, &before)) {
         *bad = value_of(hold);
         return SUM_NOT_AN_INTEGER;
     }
-    if (__builtin_add_overflow(before, by, sum))
-        return SUM_TOO_LARGE;
-    int n = snprintf(digits, sizeof digits, "%lld", (long long)*sum);
-    dkv_value value = {(const uint8_t *)digits, (size_t)n, NULL};
-    return dkv_put(hold, value, hold->entry ? hold->deadline : deadline);
+    return __builtin_add_overflow(before, by, sum) ? SUM_TOO_LARGE : SUM_DONE;
 }
 
 static PyObject *add_up(TableObject *self, const Text *key, int64_t by, Expiry expiry)
 {
+    static const dkv_value nothing = {NULL, 0, NULL};
     dkv_hold hold;
+    char digits[24];
     int64_t sum = 0;
     PyObject *bad = NULL;
     int64_t deadline = deadline_of(self, expiry);
     int rc;
     do {
-        rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
+        rc = begin_change(self, key, &hold);
         if (rc < 0)
             break;
-        rc = add_to(&hold, by, deadline, &sum, &bad);
-        release(self, &hold);
+        rc = sum_at(&hold, by, &sum, &bad);
+        if (rc != SUM_DONE) {
+            (void)leave(self, &hold, nothing, rc);
+            break;
+        }
+        int n = snprintf(digits, sizeof digits, "%lld", (long long)sum);
+        dkv_value value = {(const uint8_t *)digits, (size_t)n, NULL};
+        rc = change(self, &hold, value, hold.entry ? hold.deadline : deadline);
     } while (rc == DKV_EBUSY);
-    finish(self, rc == SUM_DONE ? deadline : DKV_NEVER);
+    finish_logged(self, rc, rc == SUM_DONE ? deadline : DKV_NEVER);
     if (rc == SUM_DONE)
         return PyLong_FromLongLong(sum);
     if (rc < 0)
@@ -367,20 +309,18 @@ static PyObject *Table_decr(PyObject *self, PyObject *const *args, Py_ssize_t na
 /* Give a key another deadline if it is there and `only_timed` does not forbid it. */
 static PyObject *expire(TableObject *self, Text *key, int64_t deadline, bool only_timed)
 {
+    static const dkv_value nothing = {NULL, 0, NULL};
     dkv_hold hold;
-    bool change;
+    bool wanted;
     int rc;
     do {
-        rc = dkv_acquire(self->table, key->bytes, (size_t)key->len, &hold);
-        change = rc > 0 && !(only_timed && hold.deadline == DKV_NEVER);
-        if (rc < 0)
-            break;
-        rc = change ? dkv_expire(&hold, deadline) : 0;
-        release(self, &hold);
+        rc = begin_change(self, key, &hold);
+        wanted = rc > 0 && !(only_timed && hold.deadline == DKV_NEVER);
+        rc = wanted ? move(self, &hold, deadline) : leave(self, &hold, nothing, rc);
     } while (rc == DKV_EBUSY);
-    finish(self, deadline);
+    finish_logged(self, rc, deadline);
     text_clear(key);
-    return rc < 0 ? raise_code(self, rc) : PyBool_FromLong(change);
+    return rc < 0 ? raise_code(self, rc) : PyBool_FromLong(wanted);
 }
 
 static PyObject *Table_touch(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
@@ -414,91 +354,4 @@ static PyObject *Table_persist(PyObject *self, PyObject *arg)
     if (key_from((TableObject *)self, &key, arg) < 0)
         return NULL;
     return expire((TableObject *)self, &key, DKV_NEVER, true);
-}
-
-/* Removing */
-
-static PyObject *Table_delete(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames)
-{
-    static const char *const known[] = {"key", "if_version", NULL};
-    PyObject *slots[2] = {nargs > 0 ? args[0] : NULL, NULL};
-    Text key;
-    dkv_hold hold;
-    uint64_t version = 0;
-    if (positional("delete", nargs, kwnames ? 0 : 1, 1) < 0 ||
-        (kwnames && keywords("delete", args, nargs, kwnames, known, slots) < 0))
-        return NULL;
-    if (!slots[0]) {
-        PyErr_SetString(PyExc_TypeError, "delete() missing its argument 'key'");
-        return NULL;
-    }
-    if (key_from((TableObject *)self, &key, slots[0]) < 0)
-        return NULL;
-    if (given(slots[1]) && version_from(&version, slots[1]) < 0) {
-        text_clear(&key);
-        return NULL;
-    }
-    int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
-    text_clear(&key);
-    if (found < 0)
-        return raise_code((TableObject *)self, found);
-    bool wanted = found && !(version && hold.version != version);
-    if (wanted)
-        dkv_drop(&hold);
-    release((TableObject *)self, &hold);
-    finish((TableObject *)self, DKV_NEVER);
-    return PyBool_FromLong(wanted);
-}
-
-static PyObject *Table_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames)
-{
-    static const char *const known[] = {"key", "default", NULL};
-    PyObject *slots[2] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL};
-    Text key;
-    dkv_hold hold;
-    if (positional("pop", nargs, kwnames ? 0 : 1, 2) < 0 ||
-        (kwnames && keywords("pop", args, nargs, kwnames, known, slots) < 0))
-        return NULL;
-    if (!slots[0]) {
-        PyErr_SetString(PyExc_TypeError, "pop() missing its argument 'key'");
-        return NULL;
-    }
-    if (key_from((TableObject *)self, &key, slots[0]) < 0)
-        return NULL;
-    int found = dkv_acquire(((TableObject *)self)->table, key.bytes, (size_t)key.len, &hold);
-    text_clear(&key);
-    if (found < 0)
-        return raise_code((TableObject *)self, found);
-    PyObject *value = found ? value_of(&hold) : NULL;
-    if (value)
-        dkv_drop(&hold);
-    release((TableObject *)self, &hold);
-    finish((TableObject *)self, DKV_NEVER);
-    if (found)
-        return value;
-    return slots[1] ? Py_NewRef(slots[1]) : missing(slots[0]);
-}
-
-static PyObject *Table_popitem(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    dkv_hold hold;
-    int found = dkv_acquire_any(((TableObject *)self)->table, &hold);
-    if (found < 0)
-        return raise_code((TableObject *)self, found);
-    if (!found) {
-        PyErr_SetString(PyExc_KeyError, "popitem(): the store is empty");
-        return NULL;
-    }
-    PyObject *key = PyBytes_FromStringAndSize((const char *)hold.key, (Py_ssize_t)hold.key_len);
-    PyObject *value = key ? value_of(&hold) : NULL;
-    if (value)
-        dkv_drop(&hold);
-    release((TableObject *)self, &hold);
-    finish((TableObject *)self, DKV_NEVER);
-    PyObject *pair = value ? PyTuple_Pack(2, key, value) : NULL;
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    return pair;
 }

@@ -1,13 +1,20 @@
 #include "room.h"
 
-/* 1, 0 when the shard has nothing to drop, or DKV_EBUSY. */
+#include "log.h"
+
+/* 1, 0 when the shard has nothing to drop, or a code. */
 static int evict_from(dkv_table *t, size_t index, dkv_ours ours, const dkv_entry *keep)
 {
     dkv_shard *s = &t->shards[index];
-    bool held = s == ours.shard || (ours.span && ours.span->wanted[index]);
+    bool held = s == ours.shard || (ours.span && dkv_wants(ours.span, index));
     if (!held && !dkv_try_lock(s))
         return DKV_EBUSY;
-    bool done = dkv_shard_evict(s, s == ours.shard ? keep : NULL);
+    size_t slot = dkv_shard_victim(s, s == ours.shard ? keep : NULL);
+    int done = slot != SIZE_MAX;
+    if (done && t->log && !dkv_log_evicts(t->log, dkv_shard_at(s, slot)))
+        done = DKV_ENOMEM;
+    if (done > 0)
+        dkv_shard_drop(s, slot, DKV_EVICTED, NULL);
     if (held)
         dkv_settle(t, s);
     else

@@ -287,7 +287,7 @@ void dkv_shard_shrink(dkv_shard *s, uint32_t least, const dkv_secret *secret)
 {
     if (!s->live)
         dkv_slab_trim(&s->slab, s->pool);
-    if (s->cap <= least * 4 || s->live * UINT64_C(8) > s->cap)
+    if (s->reserved || s->cap <= least * 4 || s->live * UINT64_C(8) > s->cap)
         return;
     uint32_t cap = s->cap;
     while (cap > least && s->live * UINT64_C(4) <= cap / 2)
@@ -353,11 +353,17 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
 
 void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_event why, dkv_value *gone)
 {
-    dkv_entry *e = entry_in(s->slots[slot]);
+    const dkv_entry *e = entry_in(s->slots[slot]);
     ++*(why == DKV_DELETED ? &s->deletes : why == DKV_EXPIRED ? &s->expired : &s->evicted);
-    note_change(s, e);
     if (s->noting & DKV_NOTE_EVENTS)
         (void)dkv_happened(s->events, why, dkv_entry_key(e), e->key_len);
+    dkv_shard_take(s, slot, gone);
+}
+
+void dkv_shard_take(dkv_shard *s, size_t slot, dkv_value *gone)
+{
+    dkv_entry *e = entry_in(s->slots[slot]);
+    note_change(s, e);
     s->data_bytes -= data_of(e);
     s->memory -= cost_of(e);
     s->live--;
@@ -379,10 +385,10 @@ void dkv_shard_use(dkv_shard *s, size_t slot)
         s->slots[slot]++;
 }
 
-bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
+size_t dkv_shard_victim(dkv_shard *s, const dkv_entry *keep)
 {
     if (s->live <= (keep != NULL))
-        return false;
+        return SIZE_MAX;
     for (;; s->hand = (uint32_t)after(s->hand, s->cap)) {
         uint64_t *slot = &s->slots[s->hand];
         if (!is_entry(*slot) || entry_in(*slot) == keep)
@@ -391,8 +397,7 @@ bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep)
             --*slot;
             continue;
         }
-        dkv_shard_drop(s, s->hand, DKV_EVICTED, NULL);
-        return true;
+        return s->hand;
     }
 }
 

@@ -74,6 +74,7 @@ struct dkv_shard {
     dkv_events *events;
     dkv_changes changes;
     dkv_slab slab;
+    bool reserved; /* slots have to stay for what is about to be put */
 };
 
 /* What a look for a key found: where it is, or where it would go. */
@@ -136,7 +137,10 @@ bool dkv_entry_fits(const dkv_entry *e, dkv_value value, int64_t deadline);
 dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
                            int64_t deadline);
 
-/* Take the entry of a slot out, its owner as with dkv_shard_put. */
+/* Take the entry of a slot out, its owner as with dkv_shard_put, uncounted and untold. */
+void dkv_shard_take(dkv_shard *s, size_t slot, dkv_value *gone);
+
+/* The same, counted and told. */
 void dkv_shard_drop(dkv_shard *s, size_t slot, dkv_event why, dkv_value *gone);
 
 /* The version for something that happens to a key, which is told to those who watch. */
@@ -150,8 +154,8 @@ static inline uint64_t dkv_shard_stamp(const dkv_shard *s, dkv_event what, const
 /* Count a read of the entry in a slot. */
 void dkv_shard_use(dkv_shard *s, size_t slot);
 
-/* Drop one entry that was not read lately, but not `keep`: whether there was one. */
-bool dkv_shard_evict(dkv_shard *s, const dkv_entry *keep);
+/* The slot of an entry that was not read lately, but not of `keep`; SIZE_MAX when there is none. */
+size_t dkv_shard_victim(dkv_shard *s, const dkv_entry *keep);
 
 /* The first slot from `from` on with an entry, or cap. */
 size_t dkv_shard_next(const dkv_shard *s, size_t from);

@@ -1,7 +1,7 @@
 /*
  * A table from its making to its end, and its clocks.
  */
-#include "locks.h"
+#include "log.h"
 
 #include <unistd.h>
 
@@ -68,6 +68,7 @@ void dkv_free(dkv_table *t)
     for (size_t i = 0; i < DKV_SHARDS; i++)
         DKV_FREE(t->shards[i].changes.bytes);
     DKV_FREE(t->events.ring);
+    dkv_log_free(t);
     DKV_FREE(t);
 }
 

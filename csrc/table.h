@@ -59,6 +59,8 @@ enum { DKV_SHARD_BITS = 6, DKV_SHARDS = 1 << DKV_SHARD_BITS };
 #define DKV_EBUSY -5     /* what could be evicted is in use: release the key and do it again */
 #define DKV_ECONFLICT -6 /* a key of many is not at the version that was asked for */
 #define DKV_ELOST -7     /* more happened than is kept: begin anew */
+#define DKV_EROOM -8     /* the log's file has no room for the record */
+#define DKV_ELARGE -9    /* a change that is too large for a record */
 
 typedef struct dkv_table dkv_table;
 
@@ -106,6 +108,23 @@ void dkv_close(dkv_table *t);
    sentence in `why`. O(n), one shard's lock at a time. */
 int dkv_check(dkv_table *t, char *why, size_t size);
 
+/* Do again what records of a file say, before anybody else has the table. An expired entry stays
+   until the next sweep, as a later record may give it another expiry. */
+typedef struct {
+    uint64_t offset;      /* in the file; moves on */
+    uint32_t seed;        /* the checksum of its header */
+    int64_t to_monotonic; /* microseconds from the wall clock to the monotonic one */
+    uint64_t records;     /* read; moves on */
+    bool swept;           /* for memory, what had expired was removed */
+    const char *why;      /* after DKV_ECORRUPT */
+} dkv_replaying;
+
+/* As many whole records as there are in `size` bytes: how many bytes those are, or a code. */
+int64_t dkv_replay(dkv_table *t, const uint8_t *bytes, size_t size, dkv_replaying *r);
+
+/* The last version is at least this one. */
+void dkv_see_version(dkv_table *t, uint64_t version);
+
 /* Give the table's Python type to the module dumbkv._native: 0, or -1 with the
    exception printed. Once, at import. */
 int dkv_install(void);
@@ -132,8 +151,9 @@ static inline bool dkv_takes_owner(dkv_value value)
 typedef struct dkv_entry dkv_entry;
 typedef struct dkv_shard dkv_shard;
 
-/* What happens to keys. DKV_CLEARED is of all, and its key is empty. */
-typedef enum { DKV_SET, DKV_DELETED, DKV_EXPIRED, DKV_EVICTED, DKV_CLEARED } dkv_event;
+/* What happens to keys. DKV_CLEARED is of all, and its key is empty; DKV_NOTHING is what came of
+   a change that could not be kept. */
+typedef enum { DKV_SET, DKV_DELETED, DKV_EXPIRED, DKV_EVICTED, DKV_CLEARED, DKV_NOTHING } dkv_event;
 
 /* What a hold knows of its key. The pointers stay good until dkv_put, dkv_drop or
    dkv_release. */
@@ -152,11 +172,13 @@ typedef struct {
 } dkv_hold;
 
 /* What to do with one key of many: write it, write it and leave the deadline it has, remove
-   it, or only look at its version. */
-typedef enum { DKV_PUT, DKV_PUT_KEEPING, DKV_DROP, DKV_LOOK } dkv_act;
+   it, or only look at its version; or, of dkv_prepare alone, write what it has with another
+   deadline and its present version. */
+typedef enum { DKV_PUT, DKV_PUT_KEEPING, DKV_DROP, DKV_LOOK, DKV_MOVE } dkv_act;
 
 enum { DKV_ANY = 0 };
 #define DKV_ABSENT UINT64_MAX
+#define DKV_PRESENT (UINT64_MAX - 1)
 
 /* One key of many. */
 typedef struct {
@@ -165,11 +187,12 @@ typedef struct {
     dkv_act act;
     dkv_value value;
     int64_t deadline;
-    uint64_t want;    /* the version it has to be at, DKV_ABSENT or DKV_ANY */
+    uint64_t want;    /* the version it has to be at, DKV_ABSENT, DKV_PRESENT or DKV_ANY */
     uint64_t version; /* of what was written; of what is removed, whether it was there */
     uint64_t hash;    /* the rest is the table's */
     int64_t until;
     dkv_entry *entry;
+    bool there; /* when it was prepared */
 } dkv_pair;
 
 /* A new empty table, or NULL when memory or randomness could not be had. `limit` is in
@@ -226,8 +249,16 @@ typedef struct {
     dkv_pair *pairs;
     size_t n;
     int64_t now;
-    size_t wanted[DKV_SHARDS]; /* keys in each */
+    uint64_t wanted; /* a bit for each shard */
+    bool records;    /* dkv_prepare found something to do */
+    bool holds;      /* and holds events back until it is done */
+    size_t undo;     /* what the list of what to undo had before */
 } dkv_span;
+
+static inline bool dkv_wants(const dkv_span *span, size_t shard)
+{
+    return span->wanted >> shard & 1;
+}
 
 /* Lock the shards of many keys at once, and unlock them. Between the two, dkv_find gives a
    hold on pair `i`, which is not to be released, and asks for the memory of the next ones
@@ -240,6 +271,55 @@ void dkv_end(const dkv_span *span);
    with a code, nothing. After DKV_ECONFLICT `*at` is the pair that was not as wanted. A key
    may come more than once; what is wanted of it is what was there before. */
 int dkv_commit(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at);
+
+/* The log. A table that has one writes each change to a file before anybody sees it. One writer
+   at a time: the caller sees to that, and to the file, in which there has to be room. A change is
+   prepared with shards locked, when all that can fail is done and the record is there; written
+   with none locked; and applied, which cannot fail, or abandoned. Only what has expired goes away
+   meanwhile, and that needs no record.
+
+   What is `undoing` also keeps how to take changes back whose bytes may not reach the disk. */
+int dkv_log_begin(dkv_table *t, bool undoing);
+bool dkv_logs(const dkv_table *t);
+
+/* Go on in this file: `offset` is where the next record goes and `end` where the room ends, both
+   in the file; `seed` is the checksum of its header; `before` are the bytes of files before. */
+void dkv_log_file(dkv_table *t, int fd, uint64_t offset, uint64_t end, uint32_t seed,
+                  uint64_t before);
+void dkv_log_room(dkv_table *t, uint64_t end);
+
+/* Where the next record goes, in the file and in all of the log; how many the file has. */
+uint64_t dkv_log_offset(const dkv_table *t);
+uint64_t dkv_log_end(const dkv_table *t);
+uint64_t dkv_log_records(const dkv_table *t);
+
+/* The next record is to tell that the file is on the disk up to here. */
+void dkv_log_synced(dkv_table *t, uint64_t offset);
+
+/* As dkv_commit, up to where it can no longer fail. With DKV_EROOM, dkv_log_need says how many
+   bytes there has to be room for. */
+int dkv_prepare(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at, dkv_span *span);
+uint64_t dkv_log_need(const dkv_table *t);
+void dkv_apply(dkv_span *span);
+void dkv_abandon(dkv_span *span);
+
+/* Prepare a record of operations that are encoded already: 0 or a code. */
+int dkv_log_body(dkv_table *t, const uint8_t *body, size_t size);
+
+/* Prepare a record of those sets in whole records, `size` bytes of a file from `offset` on, that
+   are still what the table has: how many bytes were read, or a code. `*kept` is whether there
+   are any. */
+int64_t dkv_log_keep(dkv_table *t, const uint8_t *records, size_t size, uint64_t offset,
+                     uint32_t seed, bool *kept);
+
+/* Write what is prepared: 0, or an errno, and then bytes behind the end may be anything. */
+int dkv_log_write(dkv_table *t);
+
+/* Changes from here on are a generation of their own; the one before is not to be undone any
+   more; all that are kept are undone, the last first. */
+void dkv_undo_swap(dkv_table *t);
+void dkv_undo_forget(dkv_table *t);
+int dkv_undo_all(dkv_table *t, void (*let_go)(void *owner));
 
 /* Call `each` with some entries, about a thousand, a lock held meanwhile: 0, a code, or the
    first answer of `each` that is not 0, at which it stops. Begin with a cursor of 0 and go on

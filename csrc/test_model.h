@@ -76,6 +76,10 @@ static void test_free(void *block)
 #include "sorted.c"
 #include "watch.c"
 #include "fork.c"
+#include "crc32.c"
+#include "record.c"
+#include "log.c"
+#include "replay.c"
 
 #ifndef TEST_KEYS
 #define TEST_KEYS 3000

@@ -66,7 +66,7 @@ int dkv_watch(dkv_table *t, uint64_t since, uint64_t *at)
         dkv_unlock_word(&events->locked);
     }
     dkv_lock_word(&events->locked);
-    *at = events->end;
+    *at = dkv_events_end(events);
     if (since != DKV_NOW && since < events->gone)
         rc = DKV_ELOST;
     else if (since != DKV_NOW)
