@@ -22,6 +22,9 @@ static inline void dkv_remove(dkv_hold *h, dkv_event why, dkv_value *gone)
     dkv_show(h, (dkv_place){NULL, SIZE_MAX});
 }
 
+/* A time at which nothing has expired. */
+#define DKV_BEFORE_ALL (INT64_MIN + 1)
+
 /* Find the hold's key, its shard locked; an entry that has expired is dropped. The clock is
    looked at only when it has to be, if `now` is 0. */
 static inline int dkv_seek(dkv_hold *h, int64_t now)

@@ -175,6 +175,10 @@ static bool note_pair(const dkv_span *span, size_t i)
     if (p->act == DKV_LOOK)
         return true;
     p->there = dkv_find(span, i, false, &h);
+    if (p->act == DKV_DROP && p->there) { /* once, if it comes twice */
+        p->there = !h.entry->counted;
+        h.entry->counted = true;
+    }
     if (p->act == DKV_DROP && !p->there)
         return true;
     if (t->log->undoing && !note_undo(t, &h))
@@ -200,19 +204,31 @@ static bool note_pair(const dkv_span *span, size_t i)
     return dkv_encode(&t->log->record, &o);
 }
 
+static void uncount(const dkv_span *span)
+{
+    dkv_hold h;
+    for (size_t i = 0; i < span->n; i++) {
+        if (span->pairs[i].act == DKV_DROP && dkv_find(span, i, false, &h))
+            h.entry->counted = false;
+    }
+}
+
 static int note_all(dkv_span *span)
 {
     dkv_log *log = span->table->log;
+    dkv_events *events = &span->table->events;
     span->undo = log->undo[0].used;
+    span->before = span->after = atomic_load(&events->last_version);
     if (!begin_record(log))
         return DKV_ENOMEM;
     size_t empty = log->record.used;
-    span->holds = span->table->events.ring != NULL; /* writers alone begin to watch, and end it */
+    span->holds = events->ring != NULL; /* writers alone begin to watch, and end it */
     if (span->holds)
-        dkv_events_hold(&span->table->events);
+        dkv_events_hold(events);
     for (size_t i = 0; i < span->n; i++) {
         if (!note_pair(span, i))
             return DKV_ENOMEM;
+        span->after = atomic_load(&events->last_version);
     }
     span->records = log->record.used > empty;
     return span->records ? end_record(log) : 0;
@@ -230,6 +246,8 @@ static void undo_prepare(dkv_span *span)
 {
     dkv_span_free(span, span->n);
     span->table->log->undo[0].used = span->undo;
+    uint64_t after = span->after; /* versions that nobody has seen may come again */
+    (void)atomic_compare_exchange_strong(&span->table->events.last_version, &after, span->before);
     if (span->holds)
         dkv_events_let_go(&span->table->events, false);
 }
@@ -242,6 +260,7 @@ int dkv_prepare(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at, dkv_span *s
     rc = dkv_span_prepare(span, at);
     if (rc == 0) {
         rc = note_all(span);
+        uncount(span);
         if (rc < 0)
             undo_prepare(span);
     }
@@ -277,7 +296,7 @@ static void apply_logged(const dkv_span *span, size_t i)
 void dkv_apply(dkv_span *span)
 {
     dkv_span_lock(span);
-    span->now = dkv_now(span->table);
+    span->now = DKV_BEFORE_ALL; /* an entry that has expired since is replaced as any other */
     reserve(span, false);
     for (size_t i = 0; i < span->n; i++)
         apply_logged(span, i);

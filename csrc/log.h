@@ -18,6 +18,7 @@ typedef struct dkv_log {
     dkv_buffer record;            /* the one that is prepared, from its head on */
     dkv_buffer evicted;           /* what was evicted and is in no record yet, encoded */
     bool undoing;
+    bool swept;         /* for memory, what had expired was removed while the log was read */
     dkv_buffer undo[2]; /* the generation that is added to, and the one before */
 } dkv_log;
 

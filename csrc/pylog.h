@@ -269,6 +269,11 @@ static PyObject *Table_log_file(PyObject *self, PyObject *args)
     return Py_NewRef(Py_None);
 }
 
+static PyObject *Table_logs(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(((TableObject *)self)->writer != NULL);
+}
+
 static PyObject *Table_log_extend(PyObject *self, PyObject *end)
 {
     unsigned long long to = PyLong_AsUnsignedLongLong(end);
@@ -325,6 +330,8 @@ static PyObject *Table_log_append(PyObject *self, PyObject *body)
     char *bytes;
     Py_ssize_t size;
     int rc;
+    if (table->refuses && call(table, "_log_refuse", 0) < 0)
+        return NULL;
     if (PyBytes_AsStringAndSize(body, &bytes, &size) < 0)
         return NULL;
     while ((rc = dkv_log_body(table->table, (const uint8_t *)bytes, (size_t)size)) == DKV_EROOM) {

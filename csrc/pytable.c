@@ -225,6 +225,7 @@ static PyMethodDef Table_methods[] = {
     {"_events", Table_events, METH_O, NULL},
     {"_expect", Table_expect, METH_NOARGS, NULL},
     {"_news", Table_news, METH_NOARGS, NULL},
+    {"_logs", Table_logs, METH_NOARGS, NULL},
     {"_log_begin", Table_log_begin, METH_VARARGS, NULL},
     {"_log_file", Table_log_file, METH_VARARGS, NULL},
     {"_log_extend", Table_log_extend, METH_O, NULL},

@@ -4,10 +4,6 @@
 #include "hold.h"
 #include "log.h"
 
-/* An entry that has expired is met as any other: a later record may give it another expiry. */
-enum { LONG_AGO = 1 };
-#define BEFORE_ALL (INT64_MIN + LONG_AGO)
-
 static int hold_any(dkv_table *t, const dkv_operation *o, dkv_hold *h)
 {
     h->table = t;
@@ -16,22 +12,22 @@ static int hold_any(dkv_table *t, const dkv_operation *o, dkv_hold *h)
     h->hash = dkv_hash(&t->secret, o->key, o->key_len);
     h->shard = &t->shards[dkv_shard_index(h->hash)];
     dkv_lock(h->shard);
-    return dkv_seek(h, BEFORE_ALL);
+    return dkv_seek(h, DKV_BEFORE_ALL); /* a later record may give it another expiry */
 }
 
-static int64_t deadline_from(const dkv_operation *o, const dkv_replaying *r)
+static int64_t deadline_from(const dkv_table *t, const dkv_operation *o)
 {
-    return o->expiry ? o->expiry + r->to_monotonic : DKV_NEVER;
+    return o->expiry ? o->expiry - dkv_wall(t) + dkv_now(t) : DKV_NEVER;
 }
 
-static int redo(dkv_table *t, const dkv_operation *o, dkv_replaying *r)
+static int redo(dkv_table *t, const dkv_operation *o)
 {
     dkv_hold h;
     int rc = 0;
     switch (o->kind) {
     case DKV_OP_SET:
         hold_any(t, o, &h);
-        rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL}, deadline_from(o, r),
+        rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL}, deadline_from(t, o),
                         o->version);
         dkv_unlock(t, h.shard);
         dkv_see_version(t, o->version);
@@ -43,8 +39,8 @@ static int redo(dkv_table *t, const dkv_operation *o, dkv_replaying *r)
         return 0;
     case DKV_OP_EXPIRE:
         if (hold_any(t, o, &h))
-            rc = dkv_put_as(&h, h.value, deadline_from(o, r), h.version);
-        else if (r->swept) /* it may be one of those that were removed */
+            rc = dkv_put_as(&h, h.value, deadline_from(t, o), h.version);
+        else if (t->log->swept) /* it may be one of those that were removed */
             rc = DKV_EFULL;
         dkv_unlock(t, h.shard);
         return rc;
@@ -63,11 +59,11 @@ static int replay_record(dkv_table *t, const uint8_t *body, size_t size, dkv_rep
         r->why = dkv_decode(body, size, &at, &o);
         if (r->why)
             return DKV_ECORRUPT;
-        int rc = redo(t, &o, r);
-        if (rc == DKV_EFULL && !r->swept) {
+        int rc = redo(t, &o);
+        if (rc == DKV_EFULL && !t->log->swept) {
             int64_t swept = dkv_sweep(t);
-            r->swept = swept > 0;
-            rc = swept < 0 ? (int)swept : redo(t, &o, r);
+            t->log->swept = swept > 0;
+            rc = swept < 0 ? (int)swept : redo(t, &o);
         }
         if (rc < 0)
             return rc;
@@ -91,9 +87,13 @@ int64_t dkv_replay(dkv_table *t, const uint8_t *bytes, size_t size, dkv_replayin
             return rc;
         done += (size_t)whole;
         r->offset += (uint64_t)whole;
-        r->records++;
     }
     return (int64_t)done;
+}
+
+uint64_t dkv_last_version(dkv_table *t)
+{
+    return atomic_load(&t->events.last_version);
 }
 
 void dkv_see_version(dkv_table *t, uint64_t version)

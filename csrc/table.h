@@ -111,18 +111,16 @@ int dkv_check(dkv_table *t, char *why, size_t size);
 /* Do again what records of a file say, before anybody else has the table. An expired entry stays
    until the next sweep, as a later record may give it another expiry. */
 typedef struct {
-    uint64_t offset;      /* in the file; moves on */
-    uint32_t seed;        /* the checksum of its header */
-    int64_t to_monotonic; /* microseconds from the wall clock to the monotonic one */
-    uint64_t records;     /* read; moves on */
-    bool swept;           /* for memory, what had expired was removed */
-    const char *why;      /* after DKV_ECORRUPT */
+    uint64_t offset; /* in the file; moves on */
+    uint32_t seed;   /* the checksum of its header */
+    const char *why; /* after DKV_ECORRUPT */
 } dkv_replaying;
 
 /* As many whole records as there are in `size` bytes: how many bytes those are, or a code. */
 int64_t dkv_replay(dkv_table *t, const uint8_t *bytes, size_t size, dkv_replaying *r);
 
-/* The last version is at least this one. */
+/* The last version there was; to see one makes it at least that. */
+uint64_t dkv_last_version(dkv_table *t);
 void dkv_see_version(dkv_table *t, uint64_t version);
 
 /* Give the table's Python type to the module dumbkv._native: 0, or -1 with the
@@ -249,10 +247,11 @@ typedef struct {
     dkv_pair *pairs;
     size_t n;
     int64_t now;
-    uint64_t wanted; /* a bit for each shard */
-    bool records;    /* dkv_prepare found something to do */
-    bool holds;      /* and holds events back until it is done */
-    size_t undo;     /* what the list of what to undo had before */
+    uint64_t wanted;        /* a bit for each shard */
+    bool records;           /* dkv_prepare found something to do */
+    bool holds;             /* and holds events back until it is done */
+    size_t undo;            /* what the list of what to undo had before */
+    uint64_t before, after; /* the last version, before and after it was prepared */
 } dkv_span;
 
 static inline bool dkv_wants(const dkv_span *span, size_t shard)

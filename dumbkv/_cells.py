@@ -31,6 +31,7 @@ USES = 3
 OVERHEAD = 320
 ORDER = 200  # and its links in the order of eviction
 EMPTY = 4096
+EXPIRY_CEILING = 10**17
 
 
 COUNTERS = {DELETED: "deletes", EXPIRED: "expired", EVICTED: "evicted"}
@@ -51,19 +52,22 @@ class Cells:
         "_limit",
         "_overhead",
         "_uses",
-        "_version",
         "clock",
         "counts",
         "data_bytes",
+        "evicted",
         "evicts",
+        "last_version",
         "news",
         "next_deadline",
     )
 
     def __init__(self, limit: int, evicts: bool) -> None:
         self._limit, self.evicts = limit, evicts
+        self.evicted: list[bytes] | None = None
+        """Where to note the keys that are evicted, if somebody wants to know."""
         self._overhead = OVERHEAD + (ORDER if evicts else 0)
-        self._version = 0
+        self.last_version = 0
         self.clock: tuple[int, int] | None = None
         """Both clocks stand at these microseconds, monotonic and wall; None lets them run."""
         self.counts = {"hits": 0, "misses": 0, "sets": 0, "deletes": 0, "expired": 0, "evicted": 0}
@@ -99,6 +103,12 @@ class Cells:
     def wall(self) -> int:
         return time.time_ns() // 1000 if self.clock is None else self.clock[1]
 
+    def expiry(self, deadline: int) -> int:
+        """A deadline as a file has it: microseconds since 1970, 0 for never."""
+        if deadline == NEVER:
+            return 0
+        return min(max(1, self.wall() - self.now() + deadline), EXPIRY_CEILING)
+
     def sweep(self) -> int:
         """Drop what has expired: how many. O(n) when something can have."""
         now = self.now()
@@ -111,6 +121,10 @@ class Cells:
         return len(gone)
 
     # One key
+
+    def any(self, key: bytes) -> Cell | None:
+        """The key's cell, expired or not."""
+        return self._drawer(key).get(key)
 
     def live(self, key: bytes) -> Cell | None:
         """The key's cell; one that has expired is dropped."""
@@ -128,22 +142,30 @@ class Cells:
             self._uses[key] = min(USES, self._uses[key] + 1)
         return cell
 
-    def put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
-        """Write a value and give its version."""
-        if not room_made:
-            self._room_for(key, value)
-        self._version = max(self._version + 1, self.wall())
-        self._store(key, Cell(value, self._version, deadline))
+    def next_version(self) -> int:
+        self.last_version = max(self.last_version + 1, self.wall())
+        return self.last_version
+
+    def next_if_watched(self) -> int:
+        """What a removal gets, which has a version only for those who watch."""
+        return self.next_version() if self.news.watchers else 0
+
+    def see_version(self, version: int) -> None:
+        """The last version is at least this one."""
+        self.last_version = max(self.last_version, version)
+
+    def put(self, key: bytes, cell: Cell) -> None:
+        """Write a value, for which there is room."""
+        self.restore(key, cell)
         self.counts["sets"] += 1
-        self._happened(SET, key)
-        return self._version
+        self._happened(SET, key, cell.version)
 
-    def move(self, key: bytes, cell: Cell, deadline: int) -> None:
-        """Give a key another deadline and leave the rest."""
-        self._room_for(key, cell.value)
-        self._store(key, cell._replace(deadline=deadline))
+    def told(self, key: bytes) -> None:
+        """Tell those who watch that a key was set, which was not."""
+        if self.news.watchers:
+            self._happened(SET, key, self.next_version())
 
-    def _store(self, key: bytes, cell: Cell) -> None:
+    def restore(self, key: bytes, cell: Cell) -> None:
         drawer = self._drawer(key)
         old = drawer.get(key)
         drawer[key] = cell
@@ -155,15 +177,20 @@ class Cells:
         self.data_bytes += len(cell.value) - (len(old.value) if old is not None else -len(key))
         self.next_deadline = min(self.next_deadline, cell.deadline)
 
-    def drop(self, key: bytes, cell: Cell, why: int = DELETED) -> None:
+    def drop(self, key: bytes, cell: Cell, why: int = DELETED, version: int = 0) -> None:
+        """Take a key out. `version` is for those who watch, the next one if it is 0."""
+        self.counts[COUNTERS[why]] += 1
+        self.take(key, cell)
+        self._gone(why, key, version)
+
+    def take(self, key: bytes, cell: Cell) -> None:
+        """The same, uncounted and untold."""
         del self._drawer(key)[key]
         self._count -= 1
         if self.evicts:
             del self._uses[key]
         self.data_bytes -= len(key) + len(cell.value)
-        self.counts[COUNTERS[why]] += 1
         self.news.changed(key, len(self))
-        self._gone(why, key)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -172,14 +199,13 @@ class Cells:
         self.news.lose()
         self._gone(CLEARED, b"")
 
-    def _gone(self, why: int, key: bytes) -> None:
+    def _gone(self, why: int, key: bytes, version: int = 0) -> None:
         if self.news.watchers:
-            self._version = max(self._version + 1, self.wall())
-            self._happened(why, key)
+            self._happened(why, key, version or self.next_version())
 
-    def _happened(self, what: int, key: bytes) -> None:
+    def _happened(self, what: int, key: bytes, version: int) -> None:
         if self.news.watchers:
-            self.news.happened(what, key, self._version)
+            self.news.happened(what, key, version)
 
     def _reset(self) -> None:
         self._drawers: list[dict[bytes, Cell]] = [{} for _ in range(DRAWERS)]
@@ -190,10 +216,6 @@ class Cells:
         self.data_bytes = 0
         self.next_deadline = NEVER
 
-    @property
-    def last_version(self) -> int:
-        return self._version
-
     # Memory
 
     def memory(self) -> int:
@@ -202,7 +224,8 @@ class Cells:
     def cost(self, key: bytes, value: bytes) -> int:
         return len(key) + len(value) + self._overhead
 
-    def _room_for(self, key: bytes, value: bytes) -> None:
+    def room_for(self, key: bytes, value: bytes) -> None:
+        """Make room for one key."""
         old = self._drawer(key).get(key)
         before = self.cost(key, old.value) if old is not None else 0
         self.make_room(self.cost(key, value) - before, key)
@@ -223,6 +246,8 @@ class Cells:
         while True:
             key, uses = next(iter(self._uses.items()))
             if key != keep and not uses:
+                if self.evicted is not None:
+                    self.evicted.append(key)
                 self.drop(key, self._drawer(key)[key], EVICTED)
                 return True
             self._uses[key] = max(0, uses - 1)
@@ -234,7 +259,7 @@ class Cells:
         assert sizes == self.data_bytes, (sizes, self.data_bytes)
         first = min((cell.deadline for _, cell in self.items()), default=NEVER)
         assert self.next_deadline <= first, (self.next_deadline, first)
-        assert all(cell.version <= self._version for _, cell in self.items())
+        assert all(cell.version <= self.last_version for _, cell in self.items())
         assert self._count == sum(map(len, self._drawers))
         assert self._uses.keys() == (set(self) if self.evicts else set())
         for place, drawer in enumerate(self._drawers):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dumbkv import _native
-from dumbkv.errors import ClosedError
+from dumbkv.errors import ClosedError, CorruptError, StoreFullError
 
 _ffi, _lib = _native.ffi, _native.lib
 if _lib.dkv_install() != 0:
@@ -16,6 +16,8 @@ if _lib.dkv_install() != 0:
 
 
 SOME = 10_000
+_CLEAR = b"\x03"
+"""A record's body that says it, as :mod:`dumbkv._record` has it."""
 
 
 class Table(_native.Table):
@@ -25,8 +27,22 @@ class Table(_native.Table):
 
     def clear(self) -> None:
         """Remove every key at once. O(n)."""
-        _answer(_lib.dkv_clear(self._pointer()))
+        if not self._logs():
+            _answer(_lib.dkv_clear(self._pointer()))
+        else:
+            self._clear_logged()
         self._reap_all()
+
+    def _clear_logged(self) -> None:
+        self._log_lock()
+        try:
+            if self.closed:
+                raise ClosedError("the store is closed")
+            self._log_append(_CLEAR)
+            self._log_flush()
+            _answer(_lib.dkv_clear(self._pointer()))
+        finally:
+            self._log_unlock()
 
     def sweep(self) -> int:
         """Clear away the remains of expired keys now; how many there were. O(n)."""
@@ -60,6 +76,26 @@ class Table(_native.Table):
         why = _ffi.new("char[]", 100)
         broken = _lib.dkv_check(self._pointer(), why, len(why))
         assert not broken, _ffi.string(why).decode()
+
+    def _last_version(self) -> int:
+        return int(_lib.dkv_last_version(self._pointer()))
+
+    def _see_version(self, version: int) -> None:
+        """The last version is at least this one."""
+        _lib.dkv_see_version(self._pointer(), version)
+
+    def _replay(self, data: Any, offset: int, seed: int, path: str) -> int:
+        """Do again what whole records say: how many bytes those are. An entry that has expired
+        stays until the next sweep, as a later record may give it another expiry."""
+        replaying = _ffi.new("dkv_replaying *", {"offset": offset, "seed": seed})
+        bytes_there = _ffi.from_buffer("uint8_t[]", data)
+        done = int(_lib.dkv_replay(self._pointer(), bytes_there, len(bytes_there), replaying))
+        if done == _lib.DKV_ECORRUPT:
+            what = _ffi.string(replaying.why).decode()
+            raise CorruptError(path, replaying.offset, what)
+        if done == _lib.DKV_EFULL:
+            raise StoreFullError("there is no room for all entries")
+        return _answer(done)
 
     def _next_expiry(self) -> float | None:
         """Seconds to the earliest expiry there may be, or None when nothing can expire."""

@@ -36,3 +36,17 @@ class Stats(NamedTuple):
     """Keys removed because their time had come."""
     evicted: int
     """Keys removed to make room."""
+    log_bytes: int = 0
+    """Bytes of the log's files, with room made for what comes next. From here on all are 0 for
+    a store in memory."""
+    log_files: int = 0
+    recovered_entries: int = 0
+    """Entries that were on the disk when the store was opened."""
+    cut_bytes: int = 0
+    """Bytes at the end of the log that did not count, because a crash had cut them."""
+    fsyncs: int = 0
+    """Times the disk was asked to keep what was written."""
+    last_sync: float = 0.0
+    """When it had kept all that was written, in seconds since 1970."""
+    poisoned: int = 0
+    """1 when it failed to, and the store takes no more writes."""

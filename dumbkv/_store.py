@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 from dumbkv import _fork, _order, _sweeper, _table
 from dumbkv._batch import Batches
 from dumbkv._dump import Dumps
+from dumbkv._durable import FSYNC, Disk, Durable, Fsync
 from dumbkv._entry import Stats
 from dumbkv._flight import Fills, Flights
 from dumbkv._modify import Modifies
@@ -39,7 +40,7 @@ else:
 S = TypeVar("S", bound="Store")
 
 
-class Store(Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping):  # type: ignore[misc]  # as _Mapping
+class Store(Durable, Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping):  # type: ignore[misc]  # as _Mapping
     """A thread-safe mapping of bytes to bytes; made by :func:`dumbkv.open`.
 
     Every method is one atomic step. Iteration, over the store or a view of it, may
@@ -74,7 +75,7 @@ class Store(Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping): 
 
     def stats(self) -> Stats:
         """Counters since the store was opened."""
-        return Stats(*self._counters())
+        return Stats(*self._counters(), *self._disk_stats())
 
     def _wake(self) -> None:
         _sweeper.start(self)
@@ -92,6 +93,8 @@ class Store(Viewed, Scans, Batches, Watches, Dumps, Fills, Modifies, _Mapping): 
 
     def _in_child(self) -> None:
         """After a fork, on the child's side: the threads stayed behind."""
+        if self._log is not None:
+            self._log.in_child(self)
         left, self._bell = self._bell, Bell()
         for watch in left.watches:
             watch._leave_behind()
@@ -148,7 +151,7 @@ class _Items(ItemsView[bytes, bytes]):
 class PythonStore(Store, _table.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
     """A store on the table in pure Python."""
 
-    __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered", "_room")
+    __slots__ = ("__weakref__", "_bell", "_flights", "_log", "_order", "_ordered", "_room")
     backend = "python"
 
 
@@ -164,14 +167,16 @@ else:
     class _NativeStore(Store, _ctable.Table, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # as _Mapping
         """A store on the C table."""
 
-        __slots__ = ("__weakref__", "_bell", "_flights", "_order", "_ordered", "_room")
+        __slots__ = ("__weakref__", "_bell", "_flights", "_log", "_order", "_ordered", "_room")
         backend = "c"
 
     NativeStore = _NativeStore
 
 
 def open(  # the name gzip, shelve and dbm use for the same thing
+    path: str | os.PathLike[str] | None = None,
     *,
+    fsync: Fsync = "everysec",
     backend: Backend | None = None,
     max_key: int = _table.MAX_KEY,
     max_value: int = _table.MAX_VALUE,
@@ -180,7 +185,13 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     eviction: Literal["reject", "lru"] = "reject",
     ordered: bool = False,
 ) -> Store:
-    """An empty store in memory.
+    """A store in memory, or with `path` one that is also on disk, in that directory.
+
+    What was in the directory is there again, whatever became of the process that wrote it. Every
+    change is in the log before anybody sees it, so that it outlasts the process; `fsync` says
+    when it outlasts a power cut: ``"always"`` before the call returns, ``"everysec"`` within a
+    second, ``"never"`` when the system pleases, and at close. LockedError when the directory is
+    open already, CorruptError when what was on the disk is damaged: nothing is changed then.
 
     `backend` is ``"auto"`` (the C table, or the Python one where C was not built),
     ``"c"`` (the C table or RuntimeError) or ``"python"``; None takes the environment
@@ -199,7 +210,17 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     ...     store.get(b"colour"), store.incr(b"visits"), b"shape" in store
     True
     (b'blue', 1, False)
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "data")
+    ...     with dumbkv.open(path) as store:
+    ...         store[b"colour"] = b"green"
+    ...     with dumbkv.open(path) as store:
+    ...         store[b"colour"]
+    b'green'
     """
+    if fsync not in FSYNC:
+        raise ValueError(f"fsync is {fsync!r}: expected 'always', 'everysec' or 'never'")
     store = _store_type(backend)(
         max_key=max_key,
         max_value=max_value,
@@ -209,6 +230,9 @@ def open(  # the name gzip, shelve and dbm use for the same thing
     )
     store._order, store._bell, store._flights = _order.Order(), Bell(), Flights()
     store._ordered = ordered
+    store._log = None
+    if path is not None:
+        store._log = Disk(store, os.fsdecode(path), fsync, max_bytes)
     if ordered:
         store._catch_up()
         _order.keep(store)

@@ -16,8 +16,9 @@ middle of a method and use the store it interrupts.
 
 from collections.abc import Iterable, Iterator, Mapping
 from threading import RLock
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
+from dumbkv import _record as record
 from dumbkv._arguments import (
     DROP,
     INT64,
@@ -44,6 +45,8 @@ from dumbkv._arguments import (
 )
 from dumbkv._cells import Cell, Cells
 from dumbkv._entry import Entry
+from dumbkv._logtable import LogTable
+from dumbkv._recorder import Recorder, Turn
 from dumbkv.errors import ClosedError, ConflictError, shown
 
 T = TypeVar("T")
@@ -51,9 +54,20 @@ T = TypeVar("T")
 MAX_KEY = 1024
 MAX_VALUE = 16 * 1024 * 1024
 _MISSING: Any = object()
+MOVE = 4
+"""Beside what a batch does with a key: give it another deadline and leave the rest."""
 
 
-class Table:
+class Change(NamedTuple):
+    """What is to become of one key."""
+
+    act: int
+    key: bytes
+    value: bytes = b""
+    deadline: int = NEVER
+
+
+class Table(LogTable):
     """Keys to values, each method one atomic step. Costs are O(1) unless said."""
 
     __slots__ = (
@@ -62,6 +76,7 @@ class Table:
         "_closed",
         "_default_ttl",
         "_lock",
+        "_recorder",
         "max_key",
         "max_value",
     )
@@ -83,7 +98,8 @@ class Table:
         self._default_ttl = (
             None if default_ttl is None else microseconds("default_ttl", default_ttl)
         )
-        self._lock = RLock()
+        self._lock: RLock | Turn = RLock()
+        self._recorder: Recorder | None = None
         self._cells = Cells(*room_from(max_bytes, eviction))
         self._awake = False
         self._closed = False
@@ -250,9 +266,7 @@ class Table:
                     self._cells.cost(key, cell.value) for key, cell in cells if cell is not None
                 )
             self._cells.make_room(need)
-            for key, value in pairs:
-                self._live(key)
-                self._put(key, value, deadline, room_made=True)
+            self._change(Change(PUT, key, value, deadline) for key, value in pairs)
 
     def incr(self, key: Buffer, by: int = 1, *, ttl: float | None = None) -> int:
         """Add `by` to the decimal integer at `key` and return the sum.
@@ -326,15 +340,15 @@ class Table:
             cell = self._live(key)
             if cell is None or (if_version is not None and cell.version != if_version):
                 return False
-            self._drop(key, cell)
+            self._drop(key)
             return True
 
     def delete_many(self, keys: Iterable[Buffer]) -> int:
         """Remove those of `keys` that are there, in one step; how many there were."""
-        checked = [self._key(key) for key in keys]
+        checked = dict.fromkeys(self._key(key) for key in keys)
         with self._lock:
             self._open()
-            return sum(Table.delete(self, key) for key in checked)
+            return sum(self._change(Change(DROP, key) for key in checked))
 
     @overload
     def pop(self, key: Buffer) -> bytes: ...
@@ -346,7 +360,7 @@ class Table:
         with self._lock:
             cell = self._live(key)
             if cell is not None:
-                self._drop(key, cell)
+                self._drop(key)
                 return cell.value
         if default is _MISSING:
             raise KeyError(key)
@@ -358,7 +372,7 @@ class Table:
             self._open()
             self._cells.sweep()
             for key, cell in self._cells.items():
-                self._drop(key, cell)
+                self._drop(key)
                 return key, cell.value
         raise KeyError("popitem(): the store is empty")
 
@@ -367,6 +381,10 @@ class Table:
         with self._lock:
             self._open()
             self._cells.sweep()
+            if self._recorder is not None:
+                self._recorder.expect_ready()
+                self._log_append(record.encode_one(record.Clear()))
+                self._log_flush()
             self._cells.clear()
             self._tell()
 
@@ -446,21 +464,15 @@ class Table:
                 if each.act != LOOK and cell is not None and not self._cells.evicts:
                     need -= self._cells.cost(each.key, cell.value)
             self._cells.make_room(need)
-            return [self._do(each, cell) for each, cell in zip(checked, before, strict=True)]
+            return self._change(map(self._as_change, checked, before))
 
-    def _do(self, operation: Operation, before: Cell | None) -> int:
-        key = operation.key
-        if operation.act == LOOK:
-            return 0
-        cell = self._live(key)
-        if operation.act == DROP:
-            if cell is not None:
-                self._drop(key, cell)
-            return int(cell is not None)
+    def _as_change(self, operation: Operation, before: Cell | None) -> Change:
+        if operation.act in (LOOK, DROP):
+            return Change(operation.act, operation.key)
         deadline = self._deadline(operation.span, operation.epoch)
         if operation.act == PUT_KEEPING and before is not None:
             deadline = before.deadline
-        return self._put(key, operation.value, deadline, room_made=True)
+        return Change(PUT, operation.key, operation.value, deadline)
 
     # What it tells others
 
@@ -536,6 +548,14 @@ class Table:
         """Stop both clocks at these microseconds, for tests that are not to wait."""
         self._cells.clock = (monotonic, wall)
 
+    # Its log
+
+    def _log_begin(self, waits: bool) -> None:
+        """Begin a log: whether a change waits for the disk, and can be undone."""
+        self._recorder = Recorder(self, waits)
+        self._lock = Turn(self._lock, self, self._recorder)
+        self._cells.evicted = self._recorder.evicted
+
     # Inside the lock
 
     def _open(self) -> None:
@@ -561,15 +581,73 @@ class Table:
         self._open()
         return self._cells.live(key)
 
-    def _put(self, key: bytes, value: bytes, deadline: int, room_made: bool = False) -> int:
-        version = self._cells.put(key, value, deadline, room_made)
-        self._see_to(deadline)
-        self._tell()
-        return version
+    def _put(self, key: bytes, value: bytes, deadline: int) -> int:
+        self._cells.room_for(key, value)
+        return self._change([Change(PUT, key, value, deadline)])[0]
 
-    def _drop(self, key: bytes, cell: Cell) -> None:
-        self._cells.drop(key, cell)
+    def _drop(self, key: bytes) -> None:
+        self._change([Change(DROP, key)])
+
+    def _change(self, changes: Iterable[Change]) -> list[int]:
+        """Do these, for which there is room, as one: the log has them first, if there is one.
+        Gives the versions of what was written and, of what was removed, whether it was there."""
+        wanted = list(changes)
+        if self._recorder is None:
+            done = [self._apply(each, *self._begin(each)) for each in wanted]
+        else:
+            self._recorder.expect_ready()
+            last = self._cells.last_version
+            try:
+                begun = [self._begin(each) for each in wanted]
+                self._record(self._recorder, wanted, begun)
+            except BaseException:
+                self._cells.last_version = last  # versions that nobody has seen may come again
+                raise
+            done = [
+                self._apply(each, self._cells.any(each.key), version)
+                for each, (_, version) in zip(wanted, begun, strict=True)
+            ]
+        self._see_to(min((each.deadline for each in wanted if each.act != LOOK), default=NEVER))
         self._tell()
+        return done
+
+    def _begin(self, change: Change) -> tuple[Cell | None, int]:
+        """What there is, and the version of the change."""
+        cell = self._live(change.key)
+        if change.act == PUT:
+            return cell, self._cells.next_version()
+        return cell, self._cells.next_if_watched() if change.act == DROP and cell else 0
+
+    def _apply(self, change: Change, cell: Cell | None, version: int) -> int:
+        key = change.key
+        if change.act == PUT:
+            self._cells.put(key, Cell(change.value, version, change.deadline))
+        elif change.act == DROP and cell is not None:
+            self._cells.drop(key, cell, version=version)
+        elif change.act == MOVE and cell is not None:
+            self._cells.restore(key, cell._replace(deadline=change.deadline))
+        return int(cell is not None) if change.act == DROP else version
+
+    def _record(
+        self, recorder: Recorder, changes: list[Change], begun: list[tuple[Cell | None, int]]
+    ) -> None:
+        """Write the changes to the log."""
+        operations: list[record.Operation] = []
+        for each, (cell, version) in zip(changes, begun, strict=True):
+            if each.act == PUT:
+                expiry = self._cells.expiry(each.deadline)
+                operations.append(record.Set(each.key, each.value, version, expiry))
+            elif each.act == MOVE:
+                operations.append(record.Expire(each.key, self._cells.expiry(each.deadline)))
+            elif each.act == DROP and cell is not None:
+                operations.append(record.Delete(each.key))
+        if operations:
+            recorder.write(operations)
+        if operations and recorder.waits:
+            kept = zip(changes, begun, strict=True)
+            recorder.undo[0].extend(
+                (each.key, cell) for each, (cell, _) in kept if each.act != LOOK
+            )
 
     def _tell(self) -> None:
         if self._cells.news.due():
@@ -577,8 +655,8 @@ class Table:
 
     def _move(self, key: bytes, cell: Cell, deadline: int) -> None:
         """Give a key another deadline and leave the rest."""
-        self._cells.move(key, cell, deadline)
-        self._see_to(deadline)
+        self._cells.room_for(key, cell.value)
+        self._change([Change(MOVE, key, cell.value, deadline)])
 
     def _see_to(self, deadline: int) -> None:
         if deadline != NEVER and not self._awake:

@@ -24,6 +24,11 @@ class StoreFullError(DumbKVError):
     """A write that would pass ``max_bytes`` in a store that does not evict."""
 
 
+class DiskFullError(StoreFullError):
+    """A write for which the disk has no room: nothing was changed, and once there is room again
+    the store takes writes again."""
+
+
 class ConflictError(DumbKVError):
     """A batch found a key at another version than the one it checked; `key` says which."""
 
@@ -75,7 +80,18 @@ class CorruptError(DumbKVError):
 
 
 class LockedError(DumbKVError):
-    """A file that another process is changing."""
+    """A file or data directory that another process, or this one, has open to change it."""
+
+
+class PoisonedError(DumbKVError):
+    """The disk failed to keep what was written, so nothing more is: open the store again.
+
+    ``__cause__`` is the system's error. Reading goes on with what is in memory.
+    """
+
+
+class ForkedError(DumbKVError):
+    """A write to a store on disk after a fork: it belongs to the process that opened it."""
 
 
 def shown(data: bytes) -> str:

@@ -19,7 +19,15 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._arguments": {"dumbkv.errors"},
     "dumbkv._news": set(),
     "dumbkv._cells": {"dumbkv._arguments", "dumbkv._news", "dumbkv.errors"},
-    "dumbkv._table": {"dumbkv._arguments", "dumbkv._cells", "dumbkv._entry", "dumbkv.errors"},
+    "dumbkv._recorder": {"dumbkv._cells", "dumbkv._record", "dumbkv.errors"},
+    "dumbkv._logtable": {
+        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._record", "dumbkv._recorder"},
+        "dumbkv.errors",
+    },
+    "dumbkv._table": {
+        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._entry", "dumbkv._logtable"},
+        *{"dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
+    },
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._sweeper": {"dumbkv.errors"},
     "dumbkv._fork": set(),
@@ -42,6 +50,21 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._recovery": {
         *{"dumbkv._files", "dumbkv._logscan", "dumbkv._record", "dumbkv.errors"},
     },
+    "dumbkv._lockfile": {"dumbkv.errors"},
+    "dumbkv._sync": {"dumbkv.errors"},
+    "dumbkv._keeper": set(),
+    "dumbkv._log": {
+        *{"dumbkv._files", "dumbkv._record", "dumbkv._recovery", "dumbkv._sync", "dumbkv.errors"},
+    },
+    "dumbkv._clean": {"dumbkv._files", "dumbkv._log", "dumbkv._record", "dumbkv.errors"},
+    "dumbkv._opening": {
+        *{"dumbkv._clean", "dumbkv._files", "dumbkv._log", "dumbkv._record", "dumbkv._recovery"},
+        "dumbkv.errors",
+    },
+    "dumbkv._durable": {
+        *{"dumbkv._clean", "dumbkv._entry", "dumbkv._files", "dumbkv._keeper"},
+        *{"dumbkv._lockfile", "dumbkv._log", "dumbkv._opening", "dumbkv.errors"},
+    },
     "dumbkv._dumpfile": {
         *{"dumbkv._arguments", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
     },
@@ -50,7 +73,7 @@ LAYERS: dict[str, set[str]] = {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
         *{"dumbkv._sweeper", "dumbkv._fork", "dumbkv._order"},
         *{"dumbkv._scan", "dumbkv._batch", "dumbkv._watch"},
-        *{"dumbkv._flight", "dumbkv._modify", "dumbkv._view", "dumbkv._dump"},
+        *{"dumbkv._flight", "dumbkv._modify", "dumbkv._view", "dumbkv._dump", "dumbkv._durable"},
     },
     "dumbkv.metrics": {"dumbkv._store", "dumbkv.errors"},
     "dumbkv": {

@@ -1,0 +1,188 @@
+"""When what was written is on the disk: who asks the disk, who waits, and what a failure means.
+
+One thread at a time leads: it asks the disk for all that was written up to then, and whoever
+waits for a part of that waits for the leader. So many writers share one request. Who is elected
+to lead takes a writer's turn first, to see how far that is, and gives it back before it asks;
+a writer may ask in the middle of its turn, so nobody may wait for a turn and be in its way.
+
+A request that failed is not made again: after it the system takes pages for written that are
+not (see the PostgreSQL project's "fsync errors"). The log is poisoned then. Reading goes on;
+every write raises, and to open the store again shows what did reach the disk.
+"""
+
+import bisect
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+from dumbkv.errors import PoisonedError
+
+BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+"""Upper bounds in seconds of the counts in `Syncs.counts`, which has one more for what is above."""
+
+datasync = getattr(os, "fdatasync", os.fsync)
+
+Done = Callable[[Exception | None], object]
+
+
+class Logged(Protocol):
+    """What is asked of the table here. ``csrc/pylog.h`` and :mod:`dumbkv._recorder` have it."""
+
+    def _log_lock(self) -> None: ...
+    def _log_unlock(self) -> None: ...
+    def _log_state(self) -> tuple[int, int, int]: ...
+    def _log_synced(self, offset: int) -> None: ...
+    def _log_refuses(self, on: bool) -> None: ...
+    def _log_undo(self, what: int) -> None: ...
+
+
+SWAP, FORGET, ALL = range(3)
+"""What `_log_undo` does: begin another generation of changes, forget the one before, undo all."""
+
+
+class Syncs:
+    """The state of one log's way to the disk. Positions are bytes of all of the log."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._condition = threading.Condition(threading.RLock())
+        self._elected = False
+        self._leading = False
+        self._waiting: list[tuple[int, Done]] = []
+        self.descriptor = -1
+        self.position = 0
+        """All before it is on the disk."""
+        self.error: PoisonedError | None = None
+        self.requests = 0
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+        self.last = time.time()
+        """When all that was written was on the disk, in seconds since 1970."""
+
+    def wait(self, table: Logged, end: int) -> None:
+        """Return when all before `end` is on the disk; PoisonedError when that cannot be."""
+        while True:
+            with self._condition:
+                while self._elected and self.position < end:
+                    self._condition.wait()
+                if self.position >= end:
+                    return
+                self.expect_sound()
+                self._elected = True
+            try:
+                self._lead(table)
+            finally:
+                with self._condition:
+                    self._elected = False
+                    self._condition.notify_all()
+
+    def _lead(self, table: Logged) -> None:
+        table._log_lock()
+        try:
+            with self._condition:
+                self.expect_sound()
+                self._leading = True
+            offset, end, _ = table._log_state()
+            table._log_undo(SWAP)
+        finally:
+            table._log_unlock()
+        try:
+            self.request()
+        except OSError as error:
+            self._poison(table, error, in_turn=False)
+        table._log_undo(FORGET)
+        table._log_synced(offset)
+        self._reached(end)
+
+    def in_turn(self, table: Logged, finish: Callable[[], object] | None = None) -> None:
+        """The same for all that is written, by the writer whose turn it is; `finish` may go on
+        with the file before anybody else asks the disk."""
+        with self._condition:
+            while self._leading:
+                self._condition.wait()
+            self.expect_sound()
+            self._leading = True
+        offset, end, _ = table._log_state()
+        try:
+            self.request()
+            if finish is not None:
+                finish()
+        except OSError as error:
+            self._poison(table, error, in_turn=True)
+        table._log_undo(SWAP)
+        table._log_undo(FORGET)
+        if finish is None:
+            table._log_synced(offset)
+        self._reached(end)
+
+    def request(self) -> None:
+        """Ask the disk, and note how long it took."""
+        began = time.perf_counter()
+        datasync(self.descriptor)
+        took = time.perf_counter() - began
+        self.requests += 1
+        self.seconds += took
+        self.counts[bisect.bisect_left(BUCKETS, took)] += 1
+
+    def _reached(self, end: int) -> None:
+        with self._condition:
+            self.position = max(self.position, end)
+            self.last = time.time()
+            self._leading = False
+            due = [done for at, done in self._waiting if at <= self.position]
+            self._waiting = [each for each in self._waiting if each[0] > self.position]
+            self._condition.notify_all()
+        for done in due:
+            done(None)
+
+    def _poison(self, table: Logged, cause: OSError, in_turn: bool) -> NoReturn:
+        table._log_refuses(True)
+        error = PoisonedError(
+            f"{self._path}: the disk failed to keep what was written: {cause}; the store takes no "
+            "more writes: open it again to see what is on the disk"
+        )
+        error.__cause__ = cause
+        with self._condition:
+            self.error, self._leading = error, False
+            due, self._waiting = self._waiting, []
+            self._condition.notify_all()
+        if not in_turn:
+            table._log_lock()
+        try:
+            table._log_undo(ALL)
+        finally:
+            if not in_turn:
+                table._log_unlock()
+        for _, done in due:
+            done(error)
+        raise error
+
+    def poison(self, table: Logged, cause: OSError) -> NoReturn:
+        """The same for another failure after which the file is not known, by the writer whose
+        turn it is."""
+        with self._condition:
+            while self._leading:
+                self._condition.wait()
+        self._poison(table, cause, in_turn=True)
+
+    def expect_sound(self) -> None:
+        if self.error is not None:
+            raise PoisonedError(str(self.error)) from self.error.__cause__
+
+    def when_synced(self, end: int, done: Done) -> None:
+        """Call `done` with None once all before `end` is on the disk, or with PoisonedError; in
+        whatever thread learns of it, now if it is known. It must not wait, nor raise."""
+        with self._condition:
+            error = self.error
+            if error is None and self.position < end:
+                self._waiting.append((end, done))
+                return
+        done(error if self.position < end else None)
+
+    @property
+    def waited_for(self) -> int:
+        """The furthest position that somebody is to be told of, or 0."""
+        with self._condition:
+            return max((end for end, _ in self._waiting), default=0)
