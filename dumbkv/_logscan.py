@@ -226,7 +226,7 @@ def _candidates(file: BinaryIO, at: int, size: int) -> Iterator[tuple[int, int, 
     """Places that look like the head of a record: where, its length, mark and checksum."""
     highest = re.escape(bytes([min(255, (size - at) >> 24)]))
     # Little-endian: the last byte of the length, the checksum, and the first operation's kind.
-    likely = re.compile(rb"(?s)(?=.{3}[\x00-%b].{4}[\x01-\x04\x06])" % highest)
+    likely = re.compile(rb"(?s)(?=.{3}[\x00-%b].{4}[\x01-\x06])" % highest)
     for base, window in _pieces(file, at, size, more=_FIRST):
         for match in likely.finditer(window, 0, min(len(window), _WINDOW + RECORD_SIZE)):
             begin = match.start()
@@ -252,6 +252,8 @@ def _plausible(body: bytes, length: int, at: int) -> int | None:
             return 0 if key and (3 if first == 2 else 11) + key <= length else None
         if first == 3:
             return 0 if length == 1 or 1 <= body[1] <= 4 else None
+        if first == 5:
+            return 0 if length == _MARK.size else None
         _, mark = _MARK.unpack_from(body)
         return mark if HEADER_SIZE <= mark <= at and _MARK.size < length else None
     except (struct.error, IndexError):
@@ -280,10 +282,14 @@ def _pieces(file: BinaryIO, at: int, end: int, more: int = 0) -> Iterator[tuple[
 
 def _data_from(file: BinaryIO, at: int) -> int | None:
     """Where data begins at or after `at`, as far as the file system can tell; None for no more."""
+    descriptor = file.fileno()
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)
     try:
-        return max(at, os.lseek(file.fileno(), at, os.SEEK_DATA))
+        return max(at, os.lseek(descriptor, at, os.SEEK_DATA))
     except OSError as error:
         return None if error.errno == errno.ENXIO else at
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)  # where the file object believes it is
 
 
 def _read(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, bytes]]:

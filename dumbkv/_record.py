@@ -285,17 +285,23 @@ class Reader:
     """Reads a file from its beginning on; CorruptError at the first thing that is wrong.
 
     Takes memory for one record. One of more than `most` bytes is checked, piece by piece, and
-    refused with TooLargeError. With `end`, the file is read as if it ended there.
+    refused with TooLargeError. With `end`, the file is read as if it ended there, and with
+    `header` as if it had that one.
     """
 
     def __init__(
-        self, file: BinaryIO, path: str, most: int = BODY_CEILING, end: int | None = None
+        self,
+        file: BinaryIO,
+        path: str,
+        most: int = BODY_CEILING,
+        end: int | None = None,
+        header: Header | None = None,
     ) -> None:
         self.path = path
         self.size = file.seek(0, io.SEEK_END) if end is None else end
         file.seek(0)
         begin = file.read(HEADER_SIZE)
-        self.header = decode_header(begin, path)
+        self.header = decode_header(begin, path) if header is None else header
         self.offset = HEADER_SIZE
         """The end of what was whole so far."""
         self._file = file
@@ -306,6 +312,11 @@ class Reader:
         """Where a record begins and its operations, for all records of the file."""
         while self.offset < self.size:
             yield self.offset, self._next()
+
+    def go(self, offset: int) -> None:
+        """Go on with the record that begins there."""
+        self.offset = offset
+        self._file.seek(offset)
 
     def skim(self) -> bytes:
         """Pass over a record whose checksum fits; how its body begins, at most `most` bytes."""

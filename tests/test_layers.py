@@ -68,6 +68,10 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._dumpfile": {
         *{"dumbkv._arguments", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
     },
+    "dumbkv._salvage": {
+        *{"dumbkv._dumpfile", "dumbkv._files", "dumbkv._logscan"},
+        *{"dumbkv._record", "dumbkv._recovery", "dumbkv.errors"},
+    },
     "dumbkv._dump": {"dumbkv._dumpfile", "dumbkv._files", "dumbkv._record", "dumbkv.errors"},
     "dumbkv._store": {
         *{"dumbkv._table", "dumbkv._ctable", "dumbkv._entry"},
@@ -93,12 +97,14 @@ CLI_LAYERS: dict[str, set[str]] = {
     "ndjson": set(),
     "place": {"bar", "lock"},
     "commands": {"bar", "bench", "ndjson", "place"},
-    "arguments": {"commands"},
+    "health": {"bar", "place"},
+    "arguments": {"commands", "health"},
     "program": {"arguments", "ndjson"},
 }
 CLI_TAKES = {
     "dumbkv",
     *(f"dumbkv.{n}" for n in ["_arguments", "_dumpfile", "_files", "_record", "errors"]),
+    *(f"dumbkv.{n}" for n in ["_logscan", "_recovery", "_salvage"]),
 }
 
 # The same for the service, without its package's name.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import dumbkv
-from dumbkv.cli import commands
+from dumbkv.cli import commands, health
 
 _EPILOG = """
 first steps:
@@ -19,8 +19,8 @@ FILE is a dump: what these commands and Store.dump() write, for its owner alone 
 command that changes it writes a new file and puts that in its place, whole or not at all; all
 entries get new versions.
 
-exit status: 0 done, 1 the key is not there or verify found damage, 2 wrong usage, 3 an error of
-a file or its data.
+exit status: 0 done, 1 the key is not there or verify or repair found damage, 2 wrong usage, 3 an
+error of a file or its data.
 """
 _KEYS = """
 A KEY is text and stored as UTF-8; with --hex or --base64 it is any bytes. One that begins with
@@ -91,13 +91,25 @@ examples:
   echo '{"key": "sky", "value": "blue"}' | python -m dumbkv load --ndjson all.dump -
 """
 _VERIFY = """
-Reads every byte, changes nothing, and says how many entries are whole and where the first
-damage is.
+Reads every byte and changes nothing, also while another process has the store open. Says how
+much is whole, or where what is damaged, how much can be read all the same, and what to do.
 
 examples:
   python -m dumbkv verify colours.dump
+  python -m dumbkv verify data/                        # a data directory
 
 exit status: 1 for damage.
+"""
+_REPAIR = """
+Writes all that can be read of PATH, in order, to NEW: a data directory for a data directory, a
+dump for a dump. PATH is not changed. Says which bytes were left out: a key that was changed or
+deleted there has its value from before.
+
+examples:
+  python -m dumbkv repair damaged.dump whole.dump
+  python -m dumbkv repair data/ repaired/
+
+exit status: 1 when something was left out.
 """
 _STATS = """
 examples:
@@ -199,8 +211,12 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--replace", action="store_true", help="remove everything else")
     _wait(load)
 
-    verify = command("verify", commands.verify, "look for damage", _VERIFY)
-    _file(verify)
+    verify = command("verify", health.verify, "look for damage", _VERIFY)
+    verify.add_argument("file", metavar="PATH", help="a dump or a data directory")
+
+    repair = command("repair", health.repair, "write anew what can be read", _REPAIR)
+    repair.add_argument("file", metavar="PATH", help="a dump or a data directory")
+    repair.add_argument("new", metavar="NEW", help="what to write; nothing may be there")
 
     stats = command("stats", commands.stats, "say what a file holds", _STATS)
     _file(stats)

@@ -15,9 +15,9 @@ from dumbkv._record import VERSION, Set
 from dumbkv.cli import ndjson
 from dumbkv.cli.bar import bar
 from dumbkv.cli.bench import measured
-from dumbkv.cli.place import changing, entries, inspect, opened
+from dumbkv.cli.place import changing, entries, inspect, opened, say
 
-DONE, ABSENT, DAMAGED = 0, 1, 1
+DONE, ABSENT = 0, 1
 
 
 def get(options: Namespace) -> int:
@@ -51,7 +51,7 @@ def scan(options: Namespace) -> int:
 
 def count(options: Namespace) -> int:
     with opened(options.file) as store:
-        _say(str(store.count(options.prefix)))
+        say(str(store.count(options.prefix)))
     return DONE
 
 
@@ -66,7 +66,7 @@ def dump(options: Namespace) -> int:
             written = _write_lines(options.out, found)
         else:
             written = write(options.out, found, total, progress)
-    _say(f"{written} entries are in {options.out}")
+    say(f"{written} entries are in {options.out}")
     return DONE
 
 
@@ -81,22 +81,7 @@ def load(options: Namespace) -> int:
             if options.replace:
                 store.clear()
             loaded = _load_lines(store, options.source)
-    _say(f"{loaded} entries loaded into {options.file}")
-    return DONE
-
-
-def verify(options: Namespace) -> int:
-    found = Contents()
-    try:
-        inspect(options.file, found)
-    except dumbkv.CorruptError as error:
-        whole = f"{found.entries} entries before it are whole"
-        print(f"dumbkv: {error}; {whole}: restore the file from a copy", file=sys.stderr)
-        return DAMAGED
-    _say(
-        f"{options.file}: whole: {found.entries} entries, {found.data_bytes} bytes of keys and "
-        f"values, {found.file_bytes} bytes in the file"
-    )
+    say(f"{loaded} entries loaded into {options.file}")
     return DONE
 
 
@@ -116,23 +101,18 @@ def stats(options: Namespace) -> int:
         "written": _moment(found.header.created),
     }
     if options.json:
-        _say(json.dumps({name.replace(" ", "_"): value for name, value in table.items()}))
+        say(json.dumps({name.replace(" ", "_"): value for name, value in table.items()}))
     else:
         for name, value in table.items():
-            _say(f"{name:26}{value}")
+            say(f"{name:26}{value}")
     return DONE
 
 
 def bench(options: Namespace) -> int:
     for line in measured(options.entries):
-        _say(line)
+        say(line)
         sys.stdout.flush()
     return DONE
-
-
-def _say(text: str) -> None:
-    """A line on stdout, also when it has a path that is not UTF-8."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _absent(path: str, key: bytes) -> int:

@@ -1,6 +1,7 @@
 """What is at a path: today a dump, with room for other kinds of place."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -58,3 +59,8 @@ def inspect(path: str, into: Contents) -> None:
     """Look at every byte of what is at `path`; what it holds, also up to where an error is."""
     with reading(path) as file, bar("checking") as progress:
         check(file, path, into, progress=progress)
+
+
+def say(text: str) -> None:
+    """A line on stdout, also when it has a path that is not UTF-8."""
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
