@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +26,21 @@ class Ran(NamedTuple):
         """The call that was made to fail."""
         return next((line for line in self.trace.splitlines() if "INJECTED" in line), "")
 
+    def counts(self) -> dict[str, int]:
+        """How many times each call was made by the thread that made it most."""
+        made = Counter(re.findall(r"^(\d+) +(\w+)\(", self.trace, re.MULTILINE))
+        return {call: max(n for (_, each), n in made.items() if each == call) for _, call in made}
 
-def run(command: list[str], directory: Path, inject: str) -> Ran:
+
+def run(command: list[str], directory: Path, inject: str | None = None) -> Ran:
     """Run a Python program's module and arguments, with strace's `inject` in all that it does
-    with files of a directory, or the directory itself."""
+    with files of a directory, or the directory itself. A count in it is a thread's own."""
     trace = directory.parent / "trace"
     paths = [str(directory), str(directory / "lock")]
     paths += [str(directory / f"{number:08}.log") for number in range(1, 30)]
-    words = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(trace), "-e", f"inject={inject}"]
+    words = ["strace", "-f", "-qq", "-y", "-s", "0", "-o", str(trace)]
     words += ["-e", f"trace={','.join(CALLS)}"]
+    words += [] if inject is None else ["-e", f"inject={inject}"]
     words += [word for path in paths for word in ("-P", path)]
     done = subprocess.run(
         [*words, sys.executable, *command], capture_output=True, text=True, timeout=120

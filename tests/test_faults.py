@@ -2,21 +2,23 @@
 
 import os
 import random
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import dumbkv
-from dumbkv._recovery import mend, name
+from dumbkv._recovery import name
 from tests.conftest import BACKENDS
-from tests.faults import CALLS, Ran, asked_after_failure, run
-from tests.logs import log_file, look, marked, small_records
-from tests.test_power import recovered
+from tests.faults import Ran, asked_after_failure, run
+from tests.logs import log_file, marked, small_records
 from tests.workload import State, contents, model, steps
 
 WHOLE = bool(os.environ.get("DUMBKV_ALL_FAULTS"))
 """Every call that a program makes; otherwise some, by chance."""
-STEPS = 60
+STEPS = 100
 FAULTS = [
     *[("pwrite64", "EIO"), ("pwrite64", "ENOSPC"), ("fallocate", "ENOSPC"), ("fallocate", "EIO")],
     *[("fdatasync", "EIO"), ("fsync", "EIO"), ("ftruncate", "EIO")],
@@ -48,81 +50,89 @@ def acknowledged(ran: Ran, seed: int) -> tuple[State, State]:
     return state, state if with_poisoned is None else with_poisoned
 
 
-@pytest.mark.parametrize("fsync", ["always", "everysec"])
-@pytest.mark.parametrize(("call", "error"), FAULTS)
+def workload(path: Path, backend: str, seed: int, steps: int, fsync: str = "always") -> list[str]:
+    words = ["-m", "tests.workload", str(path), f"--fsync={fsync}", f"--backend={backend}"]
+    return [*words, f"--seed={seed}", f"--steps={steps}", "--errors"]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_call_that_fails_undoes_what_it_was_for(
-    tmp_path: Path, backend: str, call: str, error: str, fsync: str
+def test_a_call_that_fails_undoes_what_it_was_for(tmp_path: Path, backend: str) -> None:
+    seed = random.randrange(10**9)
+    print(f"seed {seed}")  # shown when the test fails
+    chance = random.Random(seed)
+    every: list[tuple[str, str, str, int]] = []
+    for fsync in ("always", "everysec"):
+        path = tmp_path / fsync
+        counts = run(workload(path, backend, seed, STEPS, fsync), path).counts()
+        assert counts.get("unlink"), "no file was cleaned away"
+        for call, error in FAULTS:
+            whens = range(1, counts[call] + 1)
+            every += [(fsync, call, error, when) for when in whens]
+    if not WHOLE:
+        every = [chance.choice([e for e in every if e[1:3] == fault]) for fault in FAULTS]
+    hits = 0
+    for n, (fsync, call, error, when) in enumerate(every):
+        print(fsync, call, error, when)
+        path = tmp_path / str(n)
+        command = workload(path, backend, seed, STEPS, fsync)
+        ran = run(command, path, f"{call}:error={error}:when={when}")
+        hits += ran.hit
+        expect_undone(ran, path, backend, seed)
+    assert hits > len(every) / 2  # the keeper's calls are not always as many
+
+
+def expect_undone(ran: Ran, path: Path, backend: str, seed: int) -> None:
+    assert ran.status == 0, ran
+    failed = [said for said in ran.said if said.startswith("failed")]
+    assert not any("changed" in said.split()[:3] for said in failed), failed
+    assert not asked_after_failure(ran)
+    with dumbkv.open(path, backend=backend) as store:  # type: ignore[arg-type]  # one of both
+        assert contents(store) in acknowledged(ran, seed), ran.said
+    if not failed and re.search("pwrite|sync|ftruncate", ran.injected):
+        # The number in the lock is for people.
+        assert "/lock>" in ran.injected, ran
+
+
+def hole(path: Path) -> None:
+    """A log with whole records behind one that is not."""
+    ends = log_file(path, 2, marked(small_records(), 2), closed=False, room=5000)
+    with (path / name(2)).open("r+b") as file:
+        file.seek(ends[3])
+        file.write(bytes(8))
+
+
+def headless(path: Path) -> None:
+    log_file(path, 2, small_records(2))
+    (path / name(3)).write_bytes(b"\x89DKV\r\n" + bytes(90))
+
+
+@pytest.mark.parametrize("prepare", [hole, headless])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_recovery_killed_in_any_call_is_done_again(
+    tmp_path: Path, backend: str, prepare: Callable[[Path], None]
 ) -> None:
     seed = random.randrange(10**9)
     print(f"seed {seed}")  # shown when the test fails
     chance = random.Random(seed)
-    when, hits = 1, 0
-    while True:
-        path = tmp_path / str(when) / "data"
-        path.parent.mkdir()
-        workload = ["-m", "tests.workload", str(path), f"--fsync={fsync}", "--errors"]
-        workload += [f"--backend={backend}", f"--seed={seed}", f"--steps={STEPS}"]
-        ran = run(workload, path, f"{call}:error={error}:when={when}")
-        assert ran.status == 0, ran
-        if not ran.hit:
-            break
-        hits += 1
-        failed = [said for said in ran.said if said.startswith("failed")]
-        assert not any("changed" in said.split()[:3] for said in failed), failed
-        assert not asked_after_failure(ran)
-        with dumbkv.open(path, backend=backend) as store:  # type: ignore[arg-type]  # one of both
-            assert contents(store) in acknowledged(ran, seed), ran.said
-        if not failed and call not in ("openat", "fallocate", "unlink"):
-            # The number in the lock is for people, and a log of another size for nobody.
-            assert "/lock>" in ran.injected, ran
-        when += 1 if WHOLE else chance.randrange(1, 60)
-    assert hits or not WHOLE
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_recovery_killed_in_any_call_is_done_again(tmp_path: Path, backend: str) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
-    chance = random.Random(seed)
     path = tmp_path / "data"
-    records = marked(small_records(), 2)
 
-    def hole() -> None:
-        ends = log_file(path, 2, records, closed=False, room=5000)
-        with (path / name(2)).open("r+b") as file:
-            file.seek(ends[3])
-            file.write(bytes(8))
-
-    def headless() -> None:
-        log_file(path, 2, records)
-        (path / name(3)).write_bytes(b"\x89DKV\r\n" + bytes(90))
-
-    for prepare in (hole, headless):
-        path.mkdir(exist_ok=True)
+    def anew() -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
         log_file(path, 1, small_records())
-        prepare()
-        before = {each.name: each.read_bytes() for each in path.iterdir()}
-        wanted = recovered(path)
-        hits = 0
-        for call in CALLS:
-            for when in range(1, 30):
-                if not WHOLE and chance.random() < 0.7:
-                    continue
-                for each in path.iterdir():
-                    each.unlink()
-                for each, data in before.items():
-                    (path / each).write_bytes(data)
-                workload = ["-m", "tests.workload", str(path), "--steps=0", f"--backend={backend}"]
-                ran = run(workload, path, f"{call}:signal=SIGKILL:when={when}")
-                if not ran.hit:
-                    break
-                hits += 1
-                assert ran.status == -9
-                with dumbkv.open(path, backend=backend) as store:  # type: ignore[arg-type]  # one of both
-                    assert contents(store) == wanted
-                assert len(list(path.glob("*.cut"))) == (prepare is hole)
-                mend(look(path))
-        assert hits > 3
-        for each in path.iterdir():
-            each.unlink()
+        prepare(path)
+
+    anew()
+    counts = run(workload(path, backend, 0, 0), path).counts()
+    with dumbkv.open(path) as store:
+        wanted = contents(store)
+    assert len(wanted) > 1
+    every = [(call, n) for call, count in counts.items() for n in range(1, count + 1)]
+    for call, when in every if WHOLE else chance.sample(every, 6):
+        print(call, when)
+        anew()
+        ran = run(workload(path, backend, 0, 0), path, f"{call}:signal=SIGKILL:when={when}")
+        assert ran.status == -9
+        with dumbkv.open(path, backend=backend) as store:  # type: ignore[arg-type]  # one of both
+            assert contents(store) == wanted
+        assert len(list(path.glob("*.cut"))) == (prepare is hole)

@@ -14,7 +14,7 @@ import dumbkv
 from tests.conftest import BACKENDS
 from tests.workload import contents, states
 
-ROUNDS = int(os.environ.get("DUMBKV_KILLS", "6"))
+ROUNDS = int(os.environ.get("DUMBKV_KILLS", "4"))
 FSYNC = ["always", "everysec", "never"]
 
 
@@ -31,6 +31,7 @@ def killed(path: Path, seed: int, first: int, after: float, **options: object) -
         said = [b"%d" % first]
         while time.monotonic() < deadline:
             said.append(child.stdout.readline().strip())
+            assert said[-1], "the program ended by itself"
         child.send_signal(signal.SIGKILL)
         said += child.stdout.read().splitlines()
     numbers = [int(each) for each in said]

@@ -14,7 +14,7 @@ from tests.logs import all_records, look, state_of
 from tests.power import Record, image, put, record
 from tests.workload import State, contents, states
 
-IMAGES = int(os.environ.get("DUMBKV_POWER_CUTS", "250"))
+IMAGES = int(os.environ.get("DUMBKV_POWER_CUTS", "100"))
 STEPS = 120
 
 
