@@ -350,12 +350,14 @@ static PyObject *Table_log_append(PyObject *self, PyObject *body)
 static PyObject *Table_log_keep(PyObject *self, PyObject *args)
 {
     TableObject *table = (TableObject *)self;
-    const char *bytes;
+    PyObject *data;
+    char *bytes;
     Py_ssize_t size;
     unsigned long long offset;
     unsigned int seed;
     bool kept;
-    if (!PyArg_ParseTuple(args, "y#KI:_log_keep", &bytes, &size, &offset, &seed))
+    if (!PyArg_ParseTuple(args, "SKI:_log_keep", &data, &offset, &seed) ||
+        PyBytes_AsStringAndSize(data, &bytes, &size) < 0)
         return NULL;
     int64_t rc;
     do {

@@ -44,6 +44,7 @@ class Cleaner:
         self._log = log
         self._slices: Iterator[int] = iter(())
         self._oldest = 0
+        self._busy = False  # what is appended may need room itself
         self.pinned = 0
         """How many want the files to stay as they are."""
 
@@ -52,14 +53,11 @@ class Cleaner:
         entries, data = table._counters()[:2]
         return max(0, self._log.size - FLOOR) / max(1, _log.needed(entries, data))
 
-    def pay(self, table: Table) -> bool:
-        """What a writer does in its turn; whether it did any."""
-        if self.share(table) < PAY:
-            return False
+    def pay(self, table: Table) -> None:
+        """What a writer does in its turn, unless it cleans already and that needs room."""
         left = SHARE * _log.LEAST_ROOM
-        while left > 0 and (done := self.step(table)):
+        while left > 0 and not self._busy and (done := self.step(table)):
             left -= done
-        return True
 
     def step(self, table: Table, before: int | None = None) -> int:
         """Do a slice of the oldest file, if that is older than file `before`, or than the newest:
@@ -69,11 +67,14 @@ class Cleaner:
             return 0
         if oldest != self._oldest:
             self._slices, self._oldest = self._file(table, oldest), oldest
+        self._busy = True
         try:
             return next(self._slices)
         except BaseException:
             self._oldest = 0  # begin it anew: to append twice does no harm
             raise
+        finally:
+            self._busy = False
 
     def _file(self, table: Table, number: int) -> Iterator[int]:
         path = self._log.path(number)
@@ -92,8 +93,11 @@ class Cleaner:
                     yield done or 1
         self._log.syncs.in_turn(table)
         os.unlink(path)
-        sync_directory(self._log.directory)
         del self._log.sizes[number]
+        try:
+            sync_directory(self._log.directory)
+        except OSError as error:
+            self._log.syncs.poison(table, error)
         yield SLICE
 
     def clean(self, table: Table, before: int) -> None:

@@ -119,10 +119,13 @@ class Table(_native.Table):
             _lib.dkv_sorted_free(out[0])
 
     def _before_fork(self) -> None:
-        """Nothing: the C takes its locks inside fork() itself (``csrc/fork.c`` says why)."""
+        """Take a writer's turn. The C takes its locks inside fork() (``csrc/fork.c`` says why)."""
+        if self._logs():
+            self._log_lock()
 
     def _after_fork(self) -> None:
-        """Nothing."""
+        if self._logs():
+            self._log_unlock()
 
     def _reap_all(self) -> None:
         """Let go of the values that a call without the GIL removed."""

@@ -22,7 +22,7 @@ from dumbkv._keeper import Keeper
 from dumbkv._lockfile import LockFile
 from dumbkv._log import needed
 from dumbkv._opening import logger
-from dumbkv.errors import ClosedError, DiskFullError, ForkedError, PoisonedError
+from dumbkv.errors import ClosedError, CorruptError, DiskFullError, ForkedError, PoisonedError
 
 if TYPE_CHECKING:
     from dumbkv._table import Table
@@ -73,10 +73,22 @@ class Disk:
     # What the table asks for, in a writer's turn
 
     def room(self, store: "Durable", need: int) -> None:
-        paid = self.cleaner.pay(store)
-        self.log.room(store, need, little=paid)
-        if paid or self.cleaner.share(store) > _clean.BEGIN:
+        long = self.cleaner.share(store)
+        if long >= _clean.PAY:
+            self._clean_if_it_can(lambda: self.cleaner.pay(store))
+        self.log.room(store, need, little=long >= _clean.PAY)
+        if long >= _clean.BEGIN:
             self.keeper.hurry()
+
+    def _clean_if_it_can(self, clean: Callable[[], object]) -> None:
+        """Whoever writes is not to fail because the log cannot be cleaned."""
+        try:
+            clean()
+        except DiskFullError:
+            pass  # later there may be room
+        except (OSError, CorruptError) as error:
+            self.cleaner.pinned += 1
+            logger.error("%s: the log is not cleaned any more: %s", self.path, error)
 
     def refuse(self) -> NoReturn:
         if self.forked:
@@ -116,13 +128,7 @@ class Disk:
             if store.closed or self.syncs.error is not None:
                 return False
             self._sync_due(store)
-            try:
-                self._clean(store)
-            except DiskFullError:
-                pass  # later there may be room
-            except OSError as error:
-                self.cleaner.pinned += 1
-                logger.error("%s: the log is not cleaned any more: %s", self.path, error)
+            self._clean_if_it_can(lambda: self._clean(store))
         return self.syncs.error is None
 
     def _sync_due(self, store: "Durable") -> None:

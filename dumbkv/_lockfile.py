@@ -23,6 +23,17 @@ _mine: set[tuple[int, int]] = set()
 _lock = threading.Lock()
 
 
+def _begin_anew() -> None:
+    """In a child nothing is locked, and no directory is its own."""
+    global _lock
+    _lock = threading.Lock()
+    _mine.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 class LockFile:
     """A data directory is this store's, from the making of this to `release`."""
 

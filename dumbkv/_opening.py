@@ -7,7 +7,7 @@ import stat
 from typing import Protocol
 
 from dumbkv import _clean
-from dumbkv._files import reading
+from dumbkv._files import reading, sync_directory
 from dumbkv._log import Log
 from dumbkv._record import HEADER_SIZE, RECORD_SIZE
 from dumbkv._recovery import LogFile, Survey, mend, survey
@@ -31,6 +31,7 @@ def make_directory(path: str) -> None:
     """See to it that `path` is a directory, one that nobody else may look into if it is new."""
     try:
         os.mkdir(path, 0o700)
+        sync_directory(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         found = os.lstat(path)
         if stat.S_ISLNK(found.st_mode):
@@ -84,7 +85,7 @@ def _load_file(table: Table, found: LogFile) -> None:
             filled += more
             done = table._replay(view[:filled], at, found.header.seed, found.path)
             if not done and filled == len(buffer):
-                buffer.extend(bytes(_missing(buffer, at, found)))
+                buffer = buffer + bytes(_missing(buffer, at, found))
                 continue
             if not done and not more:
                 what = "the file ends in the middle of a record"
