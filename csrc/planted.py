@@ -132,8 +132,8 @@ BUGS = [
     Bug(
         "many entries are leaked when one fails",
         "many.c",
-        "while (i--) {\n            p =",
-        "while (--i) {\n            p =",
+        "while (n--) {",
+        "while (n-- > 1) {",
     ),
     Bug(
         "an owner that a write took out is forgotten",
@@ -239,8 +239,8 @@ BUGS = [
     Bug(
         "a key that vanishes is not in the journal",
         "shard.c",
-        "    note_change(s, e);\n    if (s->noting & DKV_NOTE_EVENTS)",
-        "    if (s->noting & DKV_NOTE_EVENTS)",
+        "    note_change(s, e);\n    s->data_bytes -=",
+        "    s->data_bytes -=",
     ),
     Bug(
         "an event that was overwritten is read",
@@ -265,7 +265,7 @@ BUGS = [
     Bug(
         "many keys settle one shard after another",
         "many.c",
-        "    settle(&span);\n",
+        "    dkv_span_settle(&span);\n",
         "",
         threads=True,
     ),

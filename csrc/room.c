@@ -35,11 +35,11 @@ static int evict_one(dkv_table *t, dkv_ours ours, const dkv_entry *keep, uint64_
     size_t first = atomic_fetch_add(&t->victim, 1), evictions = atomic_load(&t->evictions);
     for (size_t i = 0; i < DKV_SHARDS; i++) {
         int evicted = evict_from(t, (first + i) % DKV_SHARDS, ours, keep);
-        if (evicted > 0) {
+        if (evicted > 0)
             atomic_fetch_add(&t->evictions, 1);
+        if (evicted != 0 && evicted != DKV_EBUSY)
             return evicted;
-        }
-        busy |= evicted < 0;
+        busy |= evicted == DKV_EBUSY;
     }
     busy |= atomic_load(&t->evictions) != evictions || dkv_used(t) != used;
     return busy ? DKV_EBUSY : DKV_EFULL;
