@@ -14,7 +14,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from dumbkv_http._access_log import AccessLog
+from dumbkv_http._client_errors import ServiceError
 from dumbkv_http.app import App
+from dumbkv_http.client import Client
 from dumbkv_http.limits import Limits
 from dumbkv_http.server import Server
 from dumbkv_http.service import Service, serve
@@ -24,9 +26,11 @@ from dumbkv_http.tokens import Tokens, read_tokens
 __all__ = [
     "AccessLog",
     "App",
+    "Client",
     "Limits",
     "Server",
     "Service",
+    "ServiceError",
     "Tokens",
     "read_tokens",
     "serve",

@@ -285,7 +285,7 @@ class Connection(Rendering):
             return self._render(request, refusal)
         self._request = request
         self._began = self._arrived
-        self._reader = body_reader(request.fields, self._server.app.max_body)
+        self._reader = body_reader(request.fields, self._server.app.body_limit(request))
         self._body_read_size = _CHUNKED_READ_SIZE if request.fields.chunked else _BODY_READ_SIZE
         # A client that has begun its body does not wait for permission.
         waits = request.fields.expect is not None and request.http11 and not more

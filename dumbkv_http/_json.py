@@ -27,6 +27,7 @@ __all__ = [
     "member",
     "number",
     "parse_object",
+    "read",
     "shown",
 ]
 
@@ -60,6 +61,17 @@ def member(name: str, data: bytes) -> tuple[str, str]:
         return name, data.decode()
     except UnicodeDecodeError:
         return f"{name}_b64", b64encode(data).decode("ascii")
+
+
+def read(document: Members, name: str) -> bytes:
+    """The bytes that `member` wrote.
+
+    >>> read({"key_b64": "/w=="}, "key")
+    b'\\xff'
+    """
+    coded = document.get(f"{name}_b64")
+    text: str = document[name] if coded is None else coded
+    return text.encode() if coded is None else b64decode(text)
 
 
 def parse_object(body: bytes, known: Iterable[str], what: str = "the body") -> Members:

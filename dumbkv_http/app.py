@@ -35,6 +35,7 @@ MAX_BODY = 1024 * 1024
 
 _MOST_WATCHES = 64
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
+_LEAST_JSON = 1024 * 1024  # Bytes in a body of JSON, at least; keys and values take room in it.
 _PROBES = frozenset((b"/healthz", b"/readyz"))  # They say nothing worth a token.
 _log = logging.getLogger("dumbkv_http")
 
@@ -67,6 +68,7 @@ class App:
     ) -> None:
         self.store = store
         self.max_body = min(max_body, store.max_value)
+        self._max_json = max(_LEAST_JSON, 2 * max_body)
         self.draining = False
         self.tell: Callable[[], object] = _nobody
         self.wake: Callable[[], object] = _nobody
@@ -108,14 +110,18 @@ class App:
                 # RFC 9110 section 9.3.1: such content has no meaning and may be an attack.
                 raise ProblemError(400, "unexpected-body", f"{request.method} takes no body here")
             method.check(request, self._asked(route, method, query, rest)[0])
-            if request.fields.length > self.max_body:
-                raise self._too_large(request.fields.length)
+            if request.fields.length > self.body_limit(request):
+                raise self._too_large(request)
         except Exception as error:
             response = self._failure(error)
         else:
             return None
         response.handler = route.handler
         return response
+
+    def body_limit(self, request: Request) -> int:
+        """Bytes that the body of this request may have: a PUT's is a value, any other JSON."""
+        return self.max_body if request.method == "PUT" else self._max_json
 
     def handler(self, request: Request) -> str:
         """The metrics' label for this request."""
@@ -222,11 +228,12 @@ class App:
         _log.error("a request handler failed", exc_info=error)
         return problem(500, "internal-error", "the server failed to handle this request")
 
-    def _too_large(self, got: int) -> ProblemError:
+    def _too_large(self, request: Request) -> ProblemError:
         return ProblemError(
             413,
             "value-too-large",
-            f"expected a body of at most {self.max_body} bytes, got {got} announced",
+            f"expected a body of at most {self.body_limit(request)} bytes, "
+            f"got {request.fields.length} announced",
         )
 
 

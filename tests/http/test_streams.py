@@ -39,10 +39,7 @@ def event(client: RawClient) -> dict[str, Any]:
         text, _, client._buf = client._buf.partition(b"\n\n")
         lines = dict(line.partition(": ")[::2] for line in text.decode().split("\n"))
         if "data" in lines:
-            return {
-                "event": lines["event"],
-                "id": lines["id" if "id" in lines else ""],
-            } | json.loads(lines["data"])
+            return {"event": lines["event"], "id": lines["id"], **json.loads(lines["data"])}
 
 
 def watching(service: Service) -> int:
