@@ -36,7 +36,7 @@ from tests.http.test_prometheus import (
 SECONDS = int(os.environ.get("DUMBKV_LOAD_SECONDS", "8"))
 CONNECTIONS = 256
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "load.lua"
-KEYS = 50_000
+KEYS = 20_000
 MIB = 1024**2
 
 
@@ -177,5 +177,5 @@ def test_all_objectives_hold_under_a_mixed_load(tmp_path: Path) -> None:
     assert max(memory) - min(memory) < 8 * MIB
     assert max(descriptors) - min(descriptors) <= 2
     assert threads <= 4
-    assert seen.scans >= 1
+    assert seen.scanned > 1000
     assert scrapes >= SECONDS * 0.8
