@@ -8,11 +8,22 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import NamedTuple
 
-__all__ = ["MARKS", "document", "figure", "script", "source_hash", "style", "table"]
+__all__ = ["MARKS", "Cell", "document", "figure", "script", "source_hash", "style", "table"]
 
 MARKS = {"met": "\u2713", "missed": "\u2717", "unknown": "\u2013"}
 """A sign for each verdict, so that none is told by its colour alone."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table that tells a verdict."""
+
+    text: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{MARKS[self.state]} {self.text}"
 
 
 @cache
@@ -51,15 +62,13 @@ def document(title: str, body: str, head: str = "") -> str:
 def table(
     caption: str,
     columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    rows: Iterable[Sequence[str | Cell]],
     kind: str = "",
 ) -> str:
-    """A table of text; the first cell of a row is its heading."""
+    """A table of text and verdicts; the first cell of a row is its heading."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        + "</tr>"
+        f'<tr><th scope="row">{escape(str(first))}</th>' + "".join(map(_cell, cells)) + "</tr>"
         for first, *cells in rows
     )
     chosen = f' class="{kind}"' if kind else ""
@@ -71,13 +80,25 @@ def table(
     )
 
 
+def _cell(cell: str | Cell) -> str:
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    return (
+        f'<td class="{cell.state}"><span class="mark" aria-hidden="true">{MARKS[cell.state]}</span>'
+        f"{escape(cell.text)}</td>"
+    )
+
+
 def figure(
-    name: str, title: str, keys: Sequence[tuple[str, str]], picture: str, behind: str
+    name: str, title: str, keys: Sequence[tuple[str, str]], picture: str, behind: str = ""
 ) -> str:
-    """A chart under its title and key, and the table of what it shows."""
+    """A chart under its title and key, with the table of what it shows if there is one."""
     key = "".join(f'<span class="key {kind}">{escape(label)}</span>' for kind, label in keys)
+    folded = ""
+    if behind:
+        summary = f"<summary>{escape(title)} as a table</summary>"
+        folded = f'\n<details id="{name}-table">{summary}\n{behind}\n</details>'
     return (
         f"<figure>\n<figcaption><h3>{escape(title)}</h3><span>{key}</span></figcaption>\n"
-        f'{picture}\n<details id="{name}-table"><summary>{escape(title)} as a table</summary>\n'
-        f"{behind}\n</details>\n</figure>"
+        f"{picture}{folded}\n</figure>"
     )

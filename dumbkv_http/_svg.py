@@ -1,4 +1,4 @@
-"""Small charts that need no script: lines, areas and bars over time, as SVG.
+"""Small charts that need no script: lines and areas over time, bars of shares, as SVG.
 
 An SVG element without a viewBox lays out its children in the reader's own pixels, and takes
 positions in percent. So text, grid and marks stand in the outer element and keep their size on any
@@ -12,13 +12,16 @@ has a table of it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-__all__ = ["Curve", "Scale", "Tick", "chart", "linear", "logarithmic"]
+__all__ = ["Curve", "Scale", "Tick", "alone", "bars", "chart", "linear", "logarithmic"]
 
 _TOP, _PLOT, _BELOW = 16, 132, 22
+_ROW = 38
+_GUTTER = 58
 HEIGHT = _TOP + _PLOT + _BELOW
 """Pixels from the top of a chart to its bottom."""
 
@@ -26,13 +29,12 @@ HEIGHT = _TOP + _PLOT + _BELOW
 class Curve(NamedTuple):
     """Values at even distances, None where there is none; `kind` is one of `page.css`'s classes.
 
-    A `filled` curve is an area down to the bottom, `bars` are columns.
+    A `filled` curve is an area down to the bottom.
     """
 
     kind: str
     values: Sequence[float | None]
     filled: bool = False
-    bars: bool = False
 
 
 class Tick(NamedTuple):
@@ -106,7 +108,7 @@ def chart(
         lines.append(f"{escape(tick.label)}</text>")
     lines.append(
         f'<svg y="{_TOP}" width="100%" height="{_PLOT}" viewBox="0 0 1000 100" '
-        'preserveAspectRatio="none" overflow="visible">'
+        'preserveAspectRatio="none" overflow="visible" role="presentation">'
     )
     lines += [_drawn(curve, scale) for curve in curves]
     lines.append("</svg>")
@@ -126,6 +128,50 @@ def chart(
     return "\n".join(lines)
 
 
+def bars(
+    name: str, title: str, description: str, rows: Sequence[tuple[str, float, str, str]]
+) -> str:
+    """Horizontal bars as an `svg` element, with a line at 1.
+
+    A row is a label, a value, the value's label, and a kind of colour. A bar ends at 1.5.
+    """
+    most = min(1.5, max(1.0, *(value for _, value, _, _ in rows))) * 1.02
+    height = len(rows) * _ROW + 8
+    lines = [
+        f'<svg class="chart flush" role="img" aria-labelledby="{name}-t {name}-d" width="100%" '
+        f'height="{height}" xmlns="http://www.w3.org/2000/svg">',
+        f'<title id="{name}-t">{escape(title)}</title>',
+        f'<desc id="{name}-d">{escape(description)}</desc>',
+    ]
+    for turn, (label, value, shown, kind) in enumerate(rows):
+        top = turn * _ROW + 18
+        lines.append(f'<rect class="grid-bar" width="100%" y="{top}" height="12" rx="3"/>')
+        if value > 0:
+            width = min(100.0, max(0.4, value / most * 100))
+            lines.append(
+                f'<rect class="bars {kind}" width="{width:.2f}%" y="{top}" height="12" rx="3"/>'
+            )
+        lines.append(f'<text x="0" y="{top - 5}">{escape(label)}</text>')
+        lines.append(f'<text x="100%" y="{top - 5}" text-anchor="end">{escape(shown)}</text>')
+    at = 100 / most
+    lines.append(f'<line class="limit" x1="{at:.2f}%" x2="{at:.2f}%" y1="14" y2="{height}"/>')
+    lines.append("</svg>")
+    return "\n".join(lines)
+
+
+def alone(chart: str, style: str, width: int = 760) -> str:
+    """A chart as a document of its own, with the style that it takes from its page otherwise."""
+    found = re.search(r'height="(\d+)"', chart)
+    assert found is not None, "a chart has a height"
+    gutter = 0 if 'class="chart flush"' in chart else _GUTTER
+    inner = chart.replace('width="100%"', f'x="{gutter}" width="{width - gutter}"', 1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{found[1]}" '
+        f'viewBox="0 0 {width} {found[1]}">\n<style>{escape(style, quote=False)}</style>\n'
+        f"{inner}\n</svg>\n"
+    )
+
+
 def _y(part: float) -> float:
     return _TOP + _PLOT * (1 - part)
 
@@ -139,14 +185,6 @@ def _drawn(curve: Curve, scale: Scale) -> str:
         None if value is None else 100 * (1 - min(1.0, max(0.0, scale.place(value))))
         for value in curve.values
     ]
-    if curve.bars:
-        width = 1000 / max(1, len(places))
-        path = "".join(
-            f"M{index * width:.1f} 100V{place:.1f}h{width * 0.8:.2f}V100z"
-            for index, place in enumerate(places)
-            if place is not None and place < 100
-        )
-        return f'<path class="bars {curve.kind}" d="{path}"/>'
     runs = _runs(places)
     step = 1000 / max(1, len(places) - 1)
     path = ""

@@ -7,40 +7,22 @@ place. Making it takes about as long as a scrape, so one page serves a whole sec
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable
 from html import escape
-from typing import NamedTuple
 
 import dumbkv
 from dumbkv import ClosedError, Store
 from dumbkv_http._history import HOUR, History, since
-from dumbkv_http._html import MARKS, document, figure, script, source_hash, style, table
-from dumbkv_http._svg import Curve, Tick, chart, linear, logarithmic
+from dumbkv_http._html import MARKS, document, script, source_hash, style
+from dumbkv_http._status_charts import Charts
 from dumbkv_http.metrics import HttpMetrics
 from dumbkv_http.response import Response, field_line
-from dumbkv_http.slo.objectives import AVAILABILITY, LATENCIES, MEMORY
-from dumbkv_http.slo.reading import Reading, Window, highest, quantile, window
-from dumbkv_http.slo.standing import Standing, percent, seconds, size, standings
+from dumbkv_http.slo.reading import Window, quantile, window
+from dumbkv_http.slo.standing import Standing, percent, seconds, size, span, standings
 
 __all__ = ["StatusPage"]
 
 NOW = 300.0
 """The seconds that "now" is told over, as in the objectives' queries."""
-_MINUTE = 60.0
-_ROWS = 12  # of the tables behind the charts: one for each five minutes
-
-_QUANTILES = ((0.99, "a", "P99"), (0.95, "b", "P95"), (0.5, "c", "P50"))
-_TIMES = [Tick(0.0, "1 h ago"), Tick(0.5, "30 min ago"), Tick(1.0, "now")]
-
-
-class _Minute(NamedTuple):
-    """One place on the charts: what happened in the minute that ends there."""
-
-    rate: float | None
-    failed: float | None
-    quantiles: tuple[float | None, ...]
-    resident: float | None
 
 
 class StatusPage:
@@ -81,6 +63,7 @@ class StatusPage:
             self.history.since_start(readings[-1]),
         )
         columns = [standings(each) for each in windows]
+        charts = Charts(readings)
         verdict, state = _verdict(columns[0])
         if draining or self._store.closed:
             verdict, state = "Shutting down" if draining else "The store is closed", "missed"
@@ -92,15 +75,18 @@ class StatusPage:
                 "<header><div><h1>DumbKV</h1>"
                 f'<span class="soft">an in-memory key-value store, version '
                 f"{escape(dumbkv.__version__)}, back end: {escape(self._store.backend)}, up "
-                f"{_span(windows[2].seconds)}</span></div>",
+                f"{span(windows[2].seconds)}</span></div>",
                 f'<p id="verdict" class="verdict {state}"><span aria-hidden="true">{mark}</span> '
                 f"{verdict}</p></header>",
                 self._tiles(windows[0], windows[1]),
                 '<h2 id="objectives">Service level objectives</h2>',
                 _objectives(columns, windows),
-                "<h2>The last hour</h2>",
+                f"<h2>The last {charts.called}</h2>",
                 '<div class="charts">',
-                *_charts(readings, windows[1]),
+                charts.requests(),
+                charts.failures(),
+                charts.latency(),
+                charts.memory(),
                 "</div>",
                 "</main>",
                 "<footer>",
@@ -163,7 +149,7 @@ def _verdict(now: list[Standing]) -> tuple[str, str]:
 def _objectives(columns: list[list[Standing]], windows: tuple[Window, Window, Window]) -> str:
     names = ("Last 5 minutes", "Last hour", "Since start")
     head = "".join(
-        f'<th scope="col">{name}<small>{_span(each.seconds)}</small></th>'
+        f'<th scope="col">{name}<small>{span(each.seconds)}</small></th>'
         for name, each in zip(names, windows, strict=True)
     )
     rows = []
@@ -186,155 +172,3 @@ def _objectives(columns: list[list[Standing]], windows: tuple[Window, Window, Wi
         + "\n".join(rows)
         + "\n</tbody></table></div>"
     )
-
-
-def _charts(readings: list[Reading], hour: Window) -> list[str]:
-    minutes = _minutes(readings)
-    return [
-        _requests(minutes, hour),
-        _failures(minutes, hour),
-        _latency(minutes, hour),
-        _memory(minutes),
-    ]
-
-
-def _requests(minutes: list[_Minute], hour: Window) -> str:
-    rates = [each.rate for each in minutes]
-    top = highest(rates) or 0.0
-    picture = chart(
-        "requests",
-        "Requests a second over the last hour",
-        f"{hour.requests:,} requests, at most {top:.3g} a second in any minute.",
-        [Curve("a", rates, filled=True)],
-        linear(top, "{:g}".format),
-        _TIMES,
-    )
-    behind = _behind(minutes, ("Requests a second",), lambda each: (_or_none(each.rate, _number),))
-    return figure("requests", "Requests a second", [], picture, behind)
-
-
-def _failures(minutes: list[_Minute], hour: Window) -> str:
-    shares = [None if each.failed is None else each.failed * 100 for each in minutes]
-    budget = AVAILABILITY.budget * 100
-    scale = linear(max(highest(shares) or 0.0, 2 * budget), lambda value: f"{value:g} %")
-    picture = chart(
-        "failures",
-        "Failed requests over the last hour, in percent",
-        f"{hour.failures:,} of {hour.requests:,} requests failed; the objective is at most "
-        f"{budget:.3g} %.",
-        [Curve("d", shares, filled=True)],
-        scale,
-        _TIMES,
-        [Tick(scale.place(budget), f"objective {budget:.3g} %")],
-    )
-    behind = _behind(minutes, ("Failed",), lambda each: (_or_none(each.failed, _share),))
-    return figure("failures", "Failed requests", [], picture, behind)
-
-
-def _latency(minutes: list[_Minute], hour: Window) -> str:
-    scale = logarithmic(0.0001, 10.0, seconds)
-    told = ", ".join(
-        f"{label} {_or_none(quantile(part, hour.bounds, hour.durations), seconds)}"
-        for part, _, label in _QUANTILES
-    )
-    picture = chart(
-        "latency",
-        "Latency over the last hour",
-        f"Over the hour: {told}. The scale is logarithmic.",
-        [
-            Curve(kind, [each.quantiles[place] for each in minutes])
-            for place, (_, kind, _) in enumerate(_QUANTILES)
-        ],
-        scale,
-        _TIMES,
-        [Tick(scale.place(LATENCIES[0].bound), f"objective of {LATENCIES[0].title}")],
-    )
-    behind = _behind(
-        minutes,
-        tuple(label for _, _, label in _QUANTILES),
-        lambda each: tuple(_or_none(value, seconds) for value in each.quantiles),
-    )
-    keys = [(kind, label) for _, kind, label in _QUANTILES]
-    return figure("latency", "Latency", keys, picture, behind)
-
-
-def _memory(minutes: list[_Minute]) -> str:
-    mebibytes = [None if each.resident is None else each.resident / 1024**2 for each in minutes]
-    limit = MEMORY.limit / 1024**2
-    scale = linear(max(highest(mebibytes) or 0.0, limit), lambda value: f"{value:g} MiB")
-    picture = chart(
-        "memory",
-        "Resident memory over the last hour",
-        f"Now {_or_none(minutes[-1].resident, size)}; the objective is below {size(MEMORY.limit)}.",
-        [Curve("e", mebibytes, filled=True)],
-        scale,
-        _TIMES,
-        [Tick(scale.place(limit), f"objective {size(MEMORY.limit)}")],
-    )
-    behind = _behind(minutes, ("Resident",), lambda each: (_or_none(each.resident, size),))
-    return figure("memory", "Memory", [], picture, behind)
-
-
-def _behind(
-    minutes: list[_Minute],
-    columns: tuple[str, ...],
-    cells: Callable[[_Minute], tuple[str, ...]],
-) -> str:
-    """The table behind a chart: each fifth minute."""
-    every = len(minutes) // _ROWS
-    rows = []
-    for index in range(every, len(minutes), every):
-        ago = len(minutes) - 1 - index
-        rows.append((f"{ago} min ago" if ago else "now", *cells(minutes[index])))
-    return table("In the minute that ended then", ("When", *columns), rows)
-
-
-def _minutes(readings: list[Reading]) -> list[_Minute]:
-    """The minutes of the last hour, and the one of now; empty where there was no server."""
-    times = [each.at for each in readings]
-    found = []
-    for back in range(int(HOUR / _MINUTE), -1, -1):
-        end = times[-1] - back * _MINUTE
-        last = bisect_right(times, end) - 1
-        first = max(0, bisect_right(times, end - _MINUTE) - 1)
-        if last < 0:
-            found.append(_Minute(None, None, (None,) * len(_QUANTILES), None))
-            continue
-        inside = window((readings[first], readings[last]))
-        found.append(
-            _Minute(
-                inside.requests / inside.seconds if inside.seconds > 0 else None,
-                inside.failures / inside.requests if inside.requests else None,
-                tuple(quantile(part, inside.bounds, inside.durations) for part, _, _ in _QUANTILES),
-                readings[last].resident,
-            )
-        )
-    return found
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _share(value: float) -> str:
-    return f"{value * 100:.3g} %"
-
-
-def _or_none(value: float | None, shown: Callable[[float], str]) -> str:
-    return "none" if value is None else shown(value)
-
-
-def _span(length: float) -> str:
-    """A length of time in the two units that suit it.
-
-    >>> _span(42), _span(302), _span(7322), _span(200000)
-    ('42 s', '5 min 2 s', '2 h 2 min', '2 d 7 h')
-    """
-    whole = round(length)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -137,9 +137,12 @@ HTTP_LAYERS: dict[str, set[str]] = {
     "_svg": set(),
     "_html": set(),
     "_history": {"metrics", "slo.reading"},
+    "_status_charts": {
+        *{"_history", "_html", "_svg", "slo.objectives", "slo.reading", "slo.standing"},
+    },
     "status": {
-        *{"_history", "_html", "_svg", "metrics", "response"},
-        *{"slo.objectives", "slo.reading", "slo.standing"},
+        *{"_history", "_html", "_status_charts", "metrics", "response"},
+        *{"slo.reading", "slo.standing"},
     },
     "app": {
         *{"keys", "kv", "metrics", "response", "routes", "status", "tokens", "watch", "wire"},
@@ -171,6 +174,30 @@ HTTP_LAYERS: dict[str, set[str]] = {
 SLO_LAYERS: dict[str, set[str]] = {
     "reading": set(),
     "standing": {"objectives", "reading"},
+    "periods": set(),
+    "prometheus": set(),
+    "minutes": {"objectives", "periods", "prometheus"},
+    "incidents": {"minutes", "objectives"},
+    "latency": {"reading"},
+    "results": {"incidents", "minutes", "objectives", "standing"},
+    "fatigue": {"incidents", "minutes", "periods", "prometheus"},
+    "history": {"periods", "standing"},
+    "advice": {"history", "objectives", "results", "standing"},
+    "report": {
+        *{"advice", "fatigue", "history", "incidents", "latency", "minutes"},
+        *{"objectives", "periods", "prometheus", "results", "standing"},
+    },
+    "charts": {"objectives", "periods", "report", "standing"},
+    "document": {
+        *{"charts", "latency", "objectives", "periods", "report", "results", "standing"},
+    },
+    "markup": {"document", "objectives", "report", "standing"},
+    "budget": {"document", "objectives", "prometheus", "standing"},
+    "look": {"reading", "standing"},
+    "reports_cli": {
+        *{"budget", "charts", "document", "look", "markup", "objectives", "periods"},
+        *{"prometheus", "report", "results", "standing"},
+    },
     "__init__": set(),
     "objectives": set(),
     "spans": set(),
@@ -187,9 +214,9 @@ SLO_LAYERS: dict[str, set[str]] = {
     "generate": {
         *{"alertmanager", "console", "grafana", "openslo", "rules", "scrape", "yamlfile"},
     },
-    "program": {"alertmanager", "generate", "scrape"},
+    "program": {"alertmanager", "generate", "reports_cli", "scrape"},
 }
-SLO_TAKES = {"dumbkv_http.metrics"}
+SLO_TAKES = {"dumbkv_http.metrics", "dumbkv_http._html", "dumbkv_http._svg"}
 
 
 def module_name(path: Path) -> str:

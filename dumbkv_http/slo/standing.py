@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from dumbkv_http.slo.objectives import (
@@ -17,7 +18,9 @@ from dumbkv_http.slo.objectives import (
 )
 from dumbkv_http.slo.reading import Window, quantile, share_within
 
-__all__ = ["Standing", "State", "standings"]
+__all__ = ["Standing", "State", "percent", "seconds", "size", "span", "standings"]
+
+_FIVE_MINUTES = 300.0
 
 State = Literal["met", "missed", "unknown"]
 
@@ -38,7 +41,9 @@ class Standing(NamedTuple):
 
 def standings(window: Window) -> list[Standing]:
     """One for each objective, in their order."""
-    rate = window.collections / window.seconds if window.seconds > 0 else None
+    # The objective is for a rate over five minutes; a process that has just begun and imported its
+    # modules has not been at it for so long.
+    rate = window.collections / max(window.seconds, _FIVE_MINUTES)
     return [
         _availability(window),
         *(_latency(window, each) for each in LATENCIES),
@@ -63,7 +68,7 @@ def standings(window: Window) -> list[Standing]:
             COLLECTIONS,
             f"below {COLLECTIONS.limit:g} a second",
             rate,
-            lambda rate: f"{rate:.2g} /s",
+            lambda rate: f"{rate:.1f} /s",
             f"{window.collections:,} in {window.seconds:,.0f} s",
         ),
     ]
@@ -104,6 +109,21 @@ def size(value: float) -> str:
             return f"{value:.3g} {unit}"
         value /= 1024
     return f"{value:.3g} GiB"
+
+
+def span(length: float) -> str:
+    """A length of time in the one or two units that suit it.
+
+    >>> span(42), span(302), span(3600), span(200000)
+    ('42 s', '5 min 2 s', '1 h', '2 d 7 h')
+    """
+    whole = round(length)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (name, unit), (lower, part) in pairwise(units):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit} {name}" + (f" {rest} {lower}" if rest else "")
+    return f"{whole} s"
 
 
 def _availability(window: Window) -> Standing:
