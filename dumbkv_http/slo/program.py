@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dumbkv_http.slo import generate
+from dumbkv_http.slo import generate, reports_cli
 from dumbkv_http.slo.alertmanager import WEBHOOK
 from dumbkv_http.slo.scrape import ALERTMANAGER, TARGET
 
@@ -17,6 +17,9 @@ examples:
   python -m dumbkv_http slo up slo            a folder with all that Prometheus needs
   python -m dumbkv_http slo generate          after a change to objectives.py: write the files anew
   python -m dumbkv_http slo generate --check  are they those of the objectives?
+  python -m dumbkv_http slo check --url http://127.0.0.1:8080       how a server stands now
+  python -m dumbkv_http slo budget --prometheus http://127.0.0.1:9090     the last 30 days
+  python -m dumbkv_http slo report --prometheus http://127.0.0.1:9090 --month 2026-10
 """
 
 
@@ -31,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands.add_parser("generate", help="write what follows from the objectives"))
     _add_up(commands.add_parser("up", help="write a folder to start Prometheus from"))
+    reports_cli.add_parsers(commands)
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
