@@ -29,6 +29,7 @@ _HEAD = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>DumbKV: service level objectives</title>
 <style>
 :root { color-scheme: light dark; --line: #8886; --good: #1a7f37; --bad: #cf222e; }

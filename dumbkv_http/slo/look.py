@@ -23,12 +23,12 @@ class LookError(Exception):
     """There is no page of metrics of a DumbKV service there."""
 
 
-def look(url: str, seconds: float = 0.0) -> Window:
+def look(url: str, seconds: float = 0.0, token: str = "") -> Window:
     """What a server counted since it started, or within `seconds` from now.
 
     Its garbage collector and its clock began with the process. Raises LookError.
     """
-    first = reading(fetch(url))
+    first = reading(fetch(url, token))
     if not seconds:
         zero = first._replace(
             at=0.0,
@@ -40,16 +40,18 @@ def look(url: str, seconds: float = 0.0) -> Window:
         )
         return window((zero, first))
     time.sleep(seconds)
-    return window((first, reading(fetch(url))))
+    return window((first, reading(fetch(url, token))))
 
 
-def fetch(url: str) -> str:
-    """The page at `/metrics` of a server. Raises LookError."""
+def fetch(url: str, token: str = "") -> str:
+    """The page at `/metrics` of a server that may want a token. Raises LookError."""
     if not url.startswith(("http://", "https://")):
         raise LookError(f"expected a URL such as http://127.0.0.1:8080, got {url!r}")
     address = url.rstrip("/").removesuffix("/metrics") + "/metrics"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(address, timeout=10) as response:
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
             page: bytes = response.read()
     except (OSError, ValueError) as error:
         raise LookError(f"no answer from {address}: {error}") from None

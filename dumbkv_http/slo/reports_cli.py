@@ -31,6 +31,8 @@ __all__ = ["EXITS", "add_parsers", "maintenance"]
 
 EXITS: dict[State, int] = {"met": 0, "missed": 1, "unknown": 2}
 
+_TOKEN = "DUMBKV_TOKEN"
+
 _EXITS_TOLD = "exit status: 0 met, 1 missed, 2 not known or not understood"
 _REPORT = f"""
 examples:
@@ -88,7 +90,7 @@ def add_parsers(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = parsers.add_parser(
         "check",
         help="one look at a running server, without Prometheus",
-        epilog=_EXITS_TOLD,
+        epilog=f"A token for the server is taken from {_TOKEN}.\n\n{_EXITS_TOLD}",
         formatter_class=shape,
     )
     check.add_argument("--url", required=True, help="the server, such as http://127.0.0.1:8080")
@@ -171,7 +173,7 @@ def _budget(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     try:
-        found = standings(look.look(options.url, options.seconds))
+        found = standings(look.look(options.url, options.seconds, os.environ.get(_TOKEN, "")))
     except look.LookError as error:
         return _failed(error)
     print(look.draw(found, _coloured()))

@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -97,24 +99,22 @@ def program(name: str) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
-    """Four months of history behind a Prometheus that scrapes nothing."""
-    binary = program("prometheus")
-    folder = tmp_path_factory.mktemp("months")
-    history = Watched(START, DAYS, (FAILING, HALF_SLOW, SLOW, DRIP, DOWN, RESTART, HALF_FAILING))
+@contextmanager
+def over(history: History, folder: Path, *options: str) -> Iterator[Prometheus]:
+    """A Prometheus over a history, which scrapes nothing."""
     blocks(history, folder / "data")
     (folder / "prometheus.yml").write_text("global: {}\n")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        binary,
+        program("prometheus"),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         "--storage.tsdb.retention.time=100y",  # By itself it deletes what is 15 days old.
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=error",
+        *options,
     ]
     prometheus = Prometheus(f"http://127.0.0.1:{port}")
 
@@ -127,10 +127,18 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
     process = subprocess.Popen(command)
     try:
         wait_until(answers, seconds=60)
-        yield Months(prometheus, history)
+        yield prometheus
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
+    """Four months of history behind a Prometheus."""
+    history = Watched(START, DAYS, (FAILING, HALF_SLOW, SLOW, DRIP, DOWN, RESTART, HALF_FAILING))
+    with over(history, tmp_path_factory.mktemp("months")) as prometheus:
+        yield Months(prometheus, history)
 
 
 @pytest.fixture(scope="session")

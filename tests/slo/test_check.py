@@ -57,6 +57,22 @@ def test_a_server_that_failed_exits_with_1(
     assert "MISSED   Availability" in capsys.readouterr().out
 
 
+def test_a_token_for_the_server_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = "0123456789abcdef"
+    with (
+        dumbkv.open() as store,
+        dumbkv_http.serve(store, tokens=dumbkv_http.Tokens(read_only=[token])) as guarded,
+    ):
+        guarded.server.metrics.count("GET", "kv", 500)
+        monkeypatch.delenv("DUMBKV_TOKEN", raising=False)
+        assert main(["slo", "check", "--url", guarded.url]) == 2
+        assert "401" in capsys.readouterr().err
+        monkeypatch.setenv("DUMBKV_TOKEN", token)
+        assert main(["slo", "check", "--url", guarded.url]) == 1
+
+
 def test_a_server_nobody_asked_anything_exits_with_2(service: dumbkv_http.Service) -> None:
     assert main(["slo", "check", "--url", service.url]) == 2
 

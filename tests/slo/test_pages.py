@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 import dumbkv
 import dumbkv_http
+from dumbkv_http.slo.generate import GENERATED
 from dumbkv_http.slo.markup import as_html
 from dumbkv_http.slo.objectives import RATIOS, THRESHOLDS
 from dumbkv_http.slo.periods import week
 from dumbkv_http.slo.report import make
 from tests.http.client import RawClient, get, put
-from tests.slo.conftest import Months
+from tests.slo.backfill import History, Incident
+from tests.slo.conftest import Months, over
 
 WIDE = ViewportSize(width=1180, height=900)
 PHONE = ViewportSize(width=360, height=780)
@@ -38,7 +41,8 @@ CONTRASTS = """() => {
       paper = read(getComputedStyle(behind).backgroundColor);
       behind = behind.parentElement;
     } while (paper[3] === 0 && behind);
-    if (paper[3] === 0) paper = [255, 255, 255];
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    if (paper[3] === 0) paper = dark ? [18, 18, 18] : [255, 255, 255];  // The browser's own.
     const inks = read(each instanceof SVGElement ? ink.fill : ink.color);
     const [a, b] = [light(inks), light(paper)].sort((x, y) => y - x);
     found.push([(a + .05) / (b + .05), each.tagName + ": " + each.textContent.trim()]);
@@ -95,6 +99,18 @@ def report(months: Months, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(as_html(make(months.prometheus, week("2026-W15"))))
     return path
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The console of a Prometheus that has seen two days up to now, the last hour of them bad."""
+    folder = tmp_path_factory.mktemp("console")
+    (folder / "consoles").mkdir()
+    (folder / "consoles" / "dumbkv.html").write_text((GENERATED / "console.html").read_text())
+    start = int(time.time()) // 60 * 60 - 2 * 86400
+    history = History(start, 2.001, (Incident(47 * 60, 70, "errors", 0.05),))
+    with over(history, folder, f"--web.console.templates={folder / 'consoles'}") as prometheus:
+        yield f"{prometheus.url}/consoles/dumbkv.html"
 
 
 def keep(page: Page, name: str) -> None:
@@ -199,3 +215,25 @@ def test_the_report_is_one_file_that_loads_nothing(report: Path, view: Window) -
     assert fits(page)
     assert faint(page) == []
     assert view.loaded == [report.as_uri()]
+
+
+def test_the_console_is_rendered_by_prometheus(console: str, view: Window) -> None:
+    page = view.page
+    page.goto(console)
+    assert page.get_by_role("heading", level=1).inner_text().startswith("DumbKV")
+    verdicts = dict(
+        zip(
+            page.locator("#objectives tr th:first-child").all_inner_texts()[1:],
+            page.locator("#objectives tr td:last-child").all_inner_texts(),
+            strict=True,
+        )
+    )
+    expected = {each.title: "met" for each in (*RATIOS, *THRESHOLDS)}
+    assert verdicts == {**expected, "Availability": "missed"}
+    figures = page.locator("#figures").inner_text()
+    for unrendered in ("{{", "no value", "error", "NaN"):
+        assert unrendered not in figures
+    assert page.locator("#alerts").get_by_text("None.").count() == 1
+    assert fits(page)
+    assert faint(page) == []
+    assert view.loaded == [console]
