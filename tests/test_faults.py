@@ -14,7 +14,7 @@ from dumbkv._recovery import name
 from tests.conftest import BACKENDS
 from tests.faults import Ran, asked_after_failure, run
 from tests.logs import log_file, marked, small_records
-from tests.workload import State, contents, model, steps
+from tests.workload import State, contents, model, new_seed, steps
 
 WHOLE = bool(os.environ.get("DUMBKV_ALL_FAULTS"))
 """Every call that a program makes; otherwise some, by chance."""
@@ -57,8 +57,7 @@ def workload(path: Path, backend: str, seed: int, steps: int, fsync: str = "alwa
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_that_fails_undoes_what_it_was_for(tmp_path: Path, backend: str) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
+    seed = new_seed()
     chance = random.Random(seed)
     every: list[tuple[str, str, str, int]] = []
     for fsync in ("always", "everysec"):
@@ -111,8 +110,7 @@ def headless(path: Path) -> None:
 def test_recovery_killed_in_any_call_is_done_again(
     tmp_path: Path, backend: str, prepare: Callable[[Path], None]
 ) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
+    seed = new_seed()
     chance = random.Random(seed)
     path = tmp_path / "data"
 

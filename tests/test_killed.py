@@ -12,7 +12,7 @@ import pytest
 
 import dumbkv
 from tests.conftest import BACKENDS
-from tests.workload import contents, states
+from tests.workload import contents, new_seed, states
 
 ROUNDS = int(os.environ.get("DUMBKV_KILLS", "4"))
 FSYNC = ["always", "everysec", "never"]
@@ -44,8 +44,7 @@ def killed(path: Path, seed: int, first: int, after: float, **options: object) -
 def test_what_was_acknowledged_outlasts_kill_9(
     tmp_path: Path, backend: str, fsync: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
+    seed = new_seed()
     chance = random.Random(seed)
     state = states(seed)
     path = tmp_path / "data"

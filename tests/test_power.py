@@ -12,7 +12,7 @@ from tests.conftest import BACKENDS
 from tests.logs import Record as LogRecord
 from tests.logs import all_records, look, state_of
 from tests.power import Record, image, put, record
-from tests.workload import State, contents, states
+from tests.workload import State, contents, new_seed, states
 
 IMAGES = int(os.environ.get("DUMBKV_POWER_CUTS", "100"))
 STEPS = 120
@@ -56,8 +56,7 @@ def expect(found: State, done: Record, moment: int, first: int, seed: int, alway
 @pytest.mark.parametrize("fsync", ["always", "everysec", "never"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_power_fails_while_a_store_is_written(tmp_path: Path, backend: str, fsync: str) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
+    seed = new_seed()
     chance = random.Random(seed)
     workload = ["-m", "tests.workload", str(tmp_path / "data"), f"--fsync={fsync}"]
     workload += [f"--backend={backend}", f"--seed={seed}"]
@@ -81,8 +80,7 @@ def test_power_fails_while_a_store_is_written(tmp_path: Path, backend: str, fsyn
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_power_fails_again_while_a_store_recovers(tmp_path: Path, backend: str) -> None:
-    seed = random.randrange(10**9)
-    print(f"seed {seed}")  # shown when the test fails
+    seed = new_seed()
     chance = random.Random(seed)
     workload = ["-m", "tests.workload", str(tmp_path / "data"), f"--backend={backend}"]
     workload += [f"--seed={seed}"]

@@ -22,6 +22,13 @@ Step = tuple[Any, ...]
 NAMES = ("set", "set", "set", "set_many", "delete", "delete_many", "touch", "incr", "batch")
 
 
+def new_seed() -> int:
+    """A seed by chance, or that of a test that failed; what is printed is shown when one does."""
+    seed = int(os.environ.get("DUMBKV_SEED", random.randrange(10**9)))
+    print(f"DUMBKV_SEED={seed}")
+    return seed
+
+
 def small() -> None:
     """Let files be so small that a few hundred steps begin new ones and clean old ones."""
     _log.LEAST_FILE, _log.LEAST_ROOM, _log.MOST_ROOM = 6000, 1000, 4000
