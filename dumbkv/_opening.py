@@ -53,14 +53,14 @@ def recover(table: Table, directory: str, room: int | None) -> tuple[Log, int]:
             found.files[-1].path,
             cut,
         )
-    found = mend(found)
     try:
-        _load(table, found)
+        _load(table, found)  # before anything is changed: it may be refused
     except StoreFullError as error:
         raise StoreFullError(
             f"{directory} has more entries than max_bytes={room} has room for: {error}: raise "
             "max_bytes or open it with eviction='lru'"
         ) from None
+    found = mend(found)
     log = Log(directory, {file.number: os.stat(file.path).st_size for file in found.files})
     log.begin_file(table)
     return log, cut
