@@ -20,9 +20,9 @@ from dumbkv._recovery import name
 from dumbkv._sync import Logged, Syncs, datasync
 from dumbkv.errors import DiskFullError
 
-LEAST_FILE = 1 << 20
+LEAST_FILE = 4 << 20
 LARGEST_FILE = 256 << 20
-FILES = 16
+FILES = 8
 """A file has about this share of what the store holds."""
 LEAST_ROOM, MOST_ROOM = 256 << 10, 16 << 20
 """How much room is made at a time."""

@@ -3,12 +3,13 @@ room they take."""
 
 import contextlib
 import os
+import resource
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,12 @@ def test_a_change_may_not_wait_and_ask_to_be_told(open_store: OpenStore, path: P
         store[b"a"] = b"1"
     assert store.stats().fsyncs == 0
     assert store._log is not None
-    store._log.when_synced(unwaited.end, lambda error: (told.append(error), done.set()))
+
+    def tell(error: Exception | None) -> None:
+        told.append(error)
+        done.set()
+
+    store._log.when_synced(unwaited.end, tell)
     assert done.wait(10)
     assert told == [None]
     store._log.when_synced(unwaited.end, told.append)
@@ -202,11 +208,23 @@ def test_a_change_may_not_wait_and_ask_to_be_told(open_store: OpenStore, path: P
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
+def small_disk(path: Path) -> Iterator[Callable[[], None]]:
+    """A disk of 2 MiB with little room, or where nobody may mount one a limit on the size of
+    files; what it gives makes room."""
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", path], check=True)
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", path], check=False
+    ).returncode:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, limits[1]))
+        try:
+            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return
     try:
-        yield path
+        (path / "ballast").write_bytes(bytes(600_000))
+        yield (path / "ballast").unlink
     finally:
         subprocess.run(["umount", "-l", path], check=True)
 
@@ -214,10 +232,8 @@ def small_disk(path: Path) -> Iterator[Path]:
 def test_a_full_disk_changes_nothing_and_writing_goes_on_when_there_is_room(
     open_store: OpenStore, tmp_path: Path
 ) -> None:
-    with small_disk(tmp_path / "disk") as disk:
-        ballast = disk / "ballast"
-        ballast.write_bytes(bytes(600_000))
-        store = open_store(path=disk / "data")
+    with small_disk(tmp_path / "disk") as make_room:
+        store = open_store(path=tmp_path / "disk" / "data")
         written: dict[bytes, bytes] = {}
 
         def fill() -> None:
@@ -234,7 +250,7 @@ def test_a_full_disk_changes_nothing_and_writing_goes_on_when_there_is_room(
         with pytest.raises(dumbkv.StoreFullError):
             store.set(b"1", bytes(900))
         assert store == written
-        ballast.unlink()
+        make_room()
         store[b"x"] = bytes(1000)
         written[b"x"] = bytes(1000)
         again = reopened(open_store, store)
@@ -410,7 +426,8 @@ def test_a_child_may_read_and_not_write(open_store: OpenStore, path: Path) -> No
         code = 3
         try:
             assert store[b"a"] == b"1"
-            for write in (lambda: store.set(b"a", b"2"), store.clear, store.sync, store.snapshot):
+            calls: tuple[Callable[[], object], ...] = (store.clear, store.sync, store.snapshot)
+            for write in (lambda: store.set(b"a", b"2"), *calls):
                 with pytest.raises(dumbkv.ForkedError, match="child"):
                     write()
             store.close()
