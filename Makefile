@@ -37,7 +37,7 @@ types: $(VENV)/dev.stamp ## mypy, strict
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
 	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	for test in record table many news failing; do \
+	for test in record log table many news failing; do \
 		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
 
 c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
@@ -63,7 +63,7 @@ planted: ## bugs planted in the C one by one: each has to turn a test red; EVERY
 
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
-	for test in record table many news failing; do \
+	for test in record log table many news failing; do \
 		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
 		build/weak_$$test || exit 1; done
 	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG

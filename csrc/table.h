@@ -295,7 +295,8 @@ uint64_t dkv_log_records(const dkv_table *t);
 /* The next record is to tell that the file is on the disk up to here. */
 void dkv_log_synced(dkv_table *t, uint64_t offset);
 
-/* As dkv_commit, up to where it can no longer fail. With DKV_EROOM, dkv_log_need says how many
+/* As dkv_commit, up to where it can no longer fail; of one key not both a write and a removal.
+   With DKV_EROOM, dkv_log_need says how many
    bytes there has to be room for. */
 int dkv_prepare(dkv_table *t, dkv_pair *pairs, size_t n, size_t *at, dkv_span *span);
 uint64_t dkv_log_need(const dkv_table *t);
