@@ -199,6 +199,7 @@ class Disk:
         if self.forked:
             store._close_table()
             return
+        self.cleaner.pinned += 1  # the keeper may be at it, which can take long
         self.keeper.end()
         with _turn(store):
             if store.closed:

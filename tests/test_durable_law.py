@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from hypothesis import settings
 from hypothesis.stateful import precondition, rule
 
 import dumbkv
@@ -53,3 +54,4 @@ class DurableLaw(Law):
 
 
 TestDurableLaw = DurableLaw.TestCase
+TestDurableLaw.settings = settings(max_examples=settings.default.max_examples // 3)  # type: ignore[union-attr]  # a profile is loaded
