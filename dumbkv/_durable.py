@@ -342,6 +342,11 @@ class Durable(_Base):
             *(syncs.requests, syncs.last, int(syncs.error is not None)),
         )
 
+    def _disk_waits(self) -> tuple[list[tuple[str, float]], float]:
+        """Of a store on disk, how long it waited for it: see ``Syncs.waits``."""
+        assert self._log is not None
+        return self._log.syncs.waits()
+
     # What the table and the keeper ask
 
     def _log_room(self, need: int) -> None:

@@ -11,6 +11,7 @@ every write raises, and to open the store again shows what did reach the disk.
 """
 
 import bisect
+import itertools
 import os
 import threading
 import time
@@ -166,6 +167,13 @@ class Syncs:
             while self._leading:
                 self._condition.wait()
         self._poison(table, cause, in_turn=True)
+
+    def waits(self) -> tuple[list[tuple[str, float]], float]:
+        """How many requests took at most so many seconds, for each of `BUCKETS` and for any, and
+        how long all took."""
+        bounds = [*map(str, BUCKETS), "+Inf"]
+        sums = map(float, itertools.accumulate(self.counts))
+        return list(zip(bounds, sums, strict=True)), self.seconds
 
     def expect_sound(self) -> None:
         if self.error is not None:

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from dumbkv._store import Store
@@ -20,6 +25,13 @@ _COUNTERS = {
     "deletes": "Keys removed by a caller.",
     "expired": "Keys removed because their time had come.",
     "evicted": "Keys removed to make room.",
+}
+_LOG = {
+    "log_bytes": ("log_bytes", "Bytes in the files of the log."),
+    "log_files": ("log_files", "Files of the log."),
+    "log_cut_bytes": ("cut_bytes", "Bytes at the end of the log that a crash had cut."),
+    "log_poisoned": ("poisoned", "1 once the disk failed and nothing more is written."),
+    "log_last_sync_timestamp_seconds": ("last_sync", "When all that was written was on the disk."),
 }
 
 
@@ -57,3 +69,18 @@ class StoreCollector(Collector):
             if stats:
                 counter.add_metric([self._name], stats[field])
             yield counter
+        if stats and self._store.path is not None:
+            yield from self._log(stats)
+
+    def _log(self, stats: dict[str, float]) -> Iterable[Metric]:
+        """Of a store on disk."""
+        for metric, (field, text) in _LOG.items():
+            gauge = GaugeMetricFamily(f"dumbkv_{metric}", text, labels=["store"])
+            gauge.add_metric([self._name], stats[field])
+            yield gauge
+        seconds = HistogramMetricFamily(
+            "dumbkv_log_fsync_duration_seconds", "Waits for the disk.", labels=["store"]
+        )
+        buckets, total = self._store._disk_waits()
+        seconds.add_metric([self._name], buckets, total)
+        yield seconds

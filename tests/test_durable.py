@@ -16,10 +16,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import dumbkv
 from dumbkv import _clean, _log, _sync
 from dumbkv._sync import datasync
+from dumbkv.metrics import StoreCollector
 from tests.conftest import BACKENDS, OpenStore
 
 ALWAYS = {"fsync": "always"}
@@ -202,6 +204,26 @@ def test_a_change_may_not_wait_and_ask_to_be_told(open_store: OpenStore, path: P
     assert told == [None]
     store._log.when_synced(unwaited.end, told.append)
     assert told == [None, None]
+
+
+def test_prometheus_learns_of_the_log(open_store: OpenStore, path: Path) -> None:
+    registry = CollectorRegistry()
+    store = open_store(path=path, **ALWAYS)
+    registry.register(StoreCollector(store, name="main"))
+    registry.register(StoreCollector(open_store(), name="other"))
+    for _ in range(3):
+        store[b"a"] = b"1"
+    labels = {"store": "main"}
+    waits = "dumbkv_log_fsync_duration_seconds"
+    assert registry.get_sample_value(f"{waits}_count", labels) == 3
+    assert registry.get_sample_value(f"{waits}_bucket", {**labels, "le": "+Inf"}) == 3
+    assert (registry.get_sample_value(f"{waits}_sum", labels) or 0) > 0
+    assert registry.get_sample_value("dumbkv_log_files", labels) == 1
+    assert registry.get_sample_value("dumbkv_log_bytes", labels) == on_disk(path)
+    assert registry.get_sample_value("dumbkv_log_poisoned", labels) == 0
+    last = registry.get_sample_value("dumbkv_log_last_sync_timestamp_seconds", labels)
+    assert last == pytest.approx(time.time(), abs=60)
+    assert registry.get_sample_value("dumbkv_log_files", {"store": "other"}) is None
 
 
 # A disk that is full
