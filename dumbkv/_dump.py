@@ -59,7 +59,7 @@ class Dumps(_Base):
         2
         (2, [b'grass', b'sky'])
         """
-        return write(os.fsdecode(path), _entries(self), len(self), progress)
+        return write(os.fsdecode(path), entries(self), len(self), progress)
 
     def load(
         self,
@@ -95,7 +95,8 @@ class Dumps(_Base):
             return _apply(self, Reader(file, name), contents, _half(progress, 1))
 
 
-def _entries(store: Dumps) -> Iterator[Set]:
+def entries(store: Dumps) -> Iterator[Set]:
+    """Every entry of a store, as a file has it."""
     for key in store:
         entry = store.entry(key)
         if entry is not None:  # it went away since its turn came

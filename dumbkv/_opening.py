@@ -54,7 +54,7 @@ def recover(table: Table, directory: str, room: int | None) -> tuple[Log, int]:
             cut,
         )
     try:
-        _load(table, found)  # before anything is changed: it may be refused
+        load(table, found)  # before anything is changed: it may be refused
     except StoreFullError as error:
         raise StoreFullError(
             f"{directory} has more entries than max_bytes={room} has room for: {error}: raise "
@@ -66,7 +66,8 @@ def recover(table: Table, directory: str, room: int | None) -> tuple[Log, int]:
     return log, cut
 
 
-def _load(table: Table, found: Survey) -> None:
+def load(table: Table, found: Survey) -> None:
+    """Put into a table what is in the log; it need not be the log's own table."""
     for file in found.files:
         table._see_version(file.header.created)
         _load_file(table, file)

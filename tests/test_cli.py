@@ -244,7 +244,7 @@ def test_errors_are_one_line_that_tells_what_to_do(shell: Shell) -> None:
         (["count", "empty"], 3, "empty: at byte 0: the file is empty: give a file"),
         (["get", "cut", "sky"], 3, "restore the file from a copy; verify tells what"),
         (["set", "link", "a", "b"], 3, "link: a symbolic link: give what it points to"),
-        (["set", ".", "a", "b"], 3, ": expected a file"),
+        (["set", ".", "a", "b"], 3, ".: no log is in this directory: give one that"),
         (["set", "none/a.dump", "a", "b"], 3, "none/a.dump: No such file or directory"),
         (["set", "a.dump", "a", "@none"], 3, "none: No such file or directory: check the path"),
         (["load", "a.dump", "none"], 3, "none: No such file or directory: check the path"),

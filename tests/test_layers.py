@@ -104,7 +104,7 @@ CLI_LAYERS: dict[str, set[str]] = {
 CLI_TAKES = {
     "dumbkv",
     *(f"dumbkv.{n}" for n in ["_arguments", "_dumpfile", "_files", "_record", "errors"]),
-    *(f"dumbkv.{n}" for n in ["_logscan", "_recovery", "_salvage"]),
+    *(f"dumbkv.{n}" for n in ["_dump", "_logscan", "_opening", "_recovery", "_salvage"]),
 }
 
 # The same for the service, without its package's name.

@@ -17,7 +17,9 @@ first steps:
 
 FILE is a dump: what these commands and Store.dump() write, for its owner alone to read. A
 command that changes it writes a new file and puts that in its place, whole or not at all; all
-entries get new versions.
+entries get new versions. Or it is a data directory, which dumbkv.open(path) writes: it is read
+without a change, also while a store has it open, and changed as by a store; set and load make
+one when FILE ends with a slash.
 
 exit status: 0 done, 1 the key is not there or verify or repair found damage, 2 wrong usage, 3 an
 error of a file or its data.
@@ -250,7 +252,7 @@ class _Commands:
 
 
 def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="what dumbkv wrote")
+    parser.add_argument("file", metavar="FILE", help="a dump or a data directory")
 
 
 def _key(parser: argparse.ArgumentParser, name: str = "key", nargs: str | None = None) -> None:

@@ -12,14 +12,13 @@ from typing import TypeVar
 from dumbkv._dumpfile import Contents, Progress, write
 from dumbkv._files import reading
 from dumbkv._logscan import read
-from dumbkv._recovery import Survey, numbers, survey
+from dumbkv._recovery import Survey, survey
 from dumbkv._salvage import Gap, Salvaged, entries, logs, write_logs
 from dumbkv.cli.bar import bar
-from dumbkv.cli.place import inspect, say
+from dumbkv.cli.place import expect_logs, inspect, say, settled
 from dumbkv.errors import CorruptError
 
 WHOLE, DAMAGED = 0, 1
-_ATTEMPTS = 10
 _MOST = 20
 """So many damaged places are told one by one."""
 
@@ -44,7 +43,7 @@ def repair(options: Namespace) -> int:
     found = Salvaged()
     with bar("repairing") as progress:
         if os.path.isdir(path):
-            _expect_logs(path)
+            expect_logs(path)
             write_logs(new, _readable(logs(path, found, progress), found))
             what = f"{found.records} records of {found.files} files"
         else:
@@ -76,9 +75,8 @@ def _whole_dump(path: str) -> list[str]:
 
 
 def _whole_directory(path: str) -> list[str]:
-    _expect_logs(path)
     with bar("checking") as progress:
-        found, size = _settled(path, progress)
+        found, size = settled(path, lambda: _look(path, progress))
     records = sum(file.records for file in found.files)
     lines = [f"{path}: whole: {len(found.files)} files, {records} records, {size} bytes"]
     for file in found.files:
@@ -102,26 +100,6 @@ def _whole_directory(path: str) -> list[str]:
         if each.endswith(".log.cut")
     ]
     return lines
-
-
-def _expect_logs(path: str) -> None:
-    if not numbers(path):
-        what = "no log is in this directory: give one that dumbkv.open() has made"
-        raise FileNotFoundError(errno.ENOENT, what, path)
-
-
-def _settled(path: str, progress: Progress | None) -> tuple[Survey, int]:
-    """A look at every byte, again when it fails: another process may be writing, and what it had
-    half written at one look is there at the next. What is damaged stays so."""
-    last = ""
-    for _ in range(_ATTEMPTS):
-        try:
-            return _look(path, progress)
-        except (CorruptError, FileNotFoundError) as error:
-            if str(error) == last:
-                raise
-            last = str(error)
-    return _look(path, progress)
 
 
 def _look(path: str, progress: Progress | None) -> tuple[Survey, int]:
