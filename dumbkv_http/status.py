@@ -65,15 +65,16 @@ class StatusPage:
         columns = [standings(each) for each in windows]
         charts = Charts(readings)
         verdict, state = _verdict(columns[0])
-        if draining or self._store.closed:
-            verdict, state = "Shutting down" if draining else "The store is closed", "missed"
+        trouble = self._trouble(draining)
+        if trouble:
+            verdict, state = trouble, "missed"
         mark = MARKS[state]
         body = "\n".join(
             (
                 '<a class="skip" href="#objectives">To the objectives</a>',
                 "<main>",
                 "<header><div><h1>DumbKV</h1>"
-                f'<span class="soft">an in-memory key-value store, version '
+                f'<span class="soft">a key-value store, version '
                 f"{escape(dumbkv.__version__)}, back end: {escape(self._store.backend)}, up "
                 f"{span(windows[2].seconds)}</span></div>",
                 f'<p id="verdict" class="verdict {state}"><span aria-hidden="true">{mark}</span> '
@@ -91,7 +92,7 @@ class StatusPage:
                 "</main>",
                 "<footer>",
                 "<p>Counted by the server itself since it started: what it cannot see is its own "
-                "absence. History is in memory and gone when the process ends; answers to scrapes, "
+                "absence. This history is in memory and gone when the process ends; answers to scrapes, "
                 "probes and this page are left out of the objectives.</p>",
                 '<nav aria-label="Elsewhere on this server"><ul>'
                 '<li><a href="/metrics">Metrics</a></li>'
@@ -104,6 +105,16 @@ class StatusPage:
             )
         )
         return document(f"{mark} DumbKV: {verdict.lower()}", body)
+
+    def _trouble(self, draining: bool) -> str:
+        """What is wrong with the store or the server, whatever the objectives say; or nothing."""
+        if draining:
+            return "Shutting down"
+        try:
+            poisoned = self._store.stats().poisoned
+        except ClosedError:
+            return "The store is closed"
+        return "No more writes: the disk failed" if poisoned else ""
 
     def _tiles(self, now: Window, hour: Window) -> str:
         rate = now.requests / now.seconds if now.seconds > 0 else 0.0

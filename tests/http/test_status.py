@@ -171,6 +171,12 @@ def test_looking_is_no_traffic_and_changes_nothing(fast_store: dumbkv.Store, ser
     assert tally(requests) == (0, 0)
 
 
+def test_a_store_whose_disk_failed_is_told(fast_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = fast_app.store.stats()._replace(poisoned=1)
+    monkeypatch.setattr(type(fast_app.store), "stats", lambda store: failed)
+    assert "No more writes: the disk failed" in page_of(fast_app)
+
+
 def test_a_closed_store_and_a_server_that_drains_are_told(fast_app: App) -> None:
     fast_app.draining = True
     assert "Shutting down" in page_of(fast_app)
