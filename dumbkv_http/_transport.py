@@ -85,6 +85,9 @@ class Transport:
             try:
                 connection.request(method, self._base + target, body, fields)
                 response = connection.getresponse()
+                if response.status != 204 and "Content-Length" not in response.headers:
+                    # http.client takes a head that was cut off for a whole one.
+                    raise http.client.HTTPException("no Content-Length")
                 answer = Answer(response.status, response.headers, response.read())
             except (OSError, http.client.HTTPException) as error:
                 connection.close()

@@ -20,32 +20,29 @@ from collections.abc import (
     MutableMapping,
     ValuesView,
 )
-from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 from urllib.parse import quote_from_bytes, urlencode
 
-from dumbkv import ClosedError, Codec, Entry, Page, Stats, View
+from dumbkv import Codec, Entry, Stats, View
 from dumbkv._arguments import (
     NEVER,
     Buffer,
     check_expiry,
     check_version,
     epoch_microseconds,
-    key_from,
     microseconds,
     pairs_from,
     step_from,
-    value_from,
 )
 from dumbkv._flight import Fills, Flights
 from dumbkv._modify import Modifies
 from dumbkv._scan import text
 from dumbkv._view import Viewed
+from dumbkv_http._client_base import Scans, result_of
 from dumbkv_http._client_batch import Batch
 from dumbkv_http._client_errors import raise_for
 from dumbkv_http._client_watch import Watch
-from dumbkv_http._json import as_json, member, read
+from dumbkv_http._json import member, read
 from dumbkv_http._transport import Answer, Transport
 
 __all__ = ["Client"]
@@ -90,7 +87,7 @@ else:
         pass
 
 
-class Client(_Inherited):
+class Client(Scans, _Inherited):
     """The store behind the service at `url`; for any number of threads.
 
     `url` is `http://host:port`, `https://…` (with an SSLContext as `context`, if the usual one
@@ -123,23 +120,6 @@ class Client(_Inherited):
     ) -> None:
         self._transport = Transport(url, token, timeout, context)
         self._flights = Flights()
-
-    # The server's limits, asked for once
-
-    @cached_property
-    def _limits(self) -> tuple[int, int]:
-        found = self._get("/v1/stats")
-        return found["max_key"], found["max_value"]
-
-    @property
-    def max_key(self) -> int:
-        """Bytes in a key, at most."""
-        return self._limits[0]
-
-    @property
-    def max_value(self) -> int:
-        """Bytes in a value, at most."""
-        return self._limits[1]
 
     # Reading
 
@@ -217,7 +197,7 @@ class Client(_Inherited):
         answer = self._ask("GET", _target("ttl", key))
         if answer.status == 404:
             raise KeyError(key)
-        ttl: float | None = _json(answer)["ttl"]
+        ttl: float | None = result_of(answer)["ttl"]
         return ttl
 
     # Writing
@@ -309,11 +289,11 @@ class Client(_Inherited):
         if (ttl is None) == (expire_at is None):
             raise ValueError("touch needs either ttl or expire_at")
         answer = self._ask("POST", _target("touch", key) + _expiry(ttl, expire_at))
-        return bool(_json(answer)["touched"])
+        return bool(result_of(answer)["touched"])
 
     def persist(self, key: Buffer) -> bool:
         """Take the expiry off `key`; whether it had one."""
-        return bool(_json(self._ask("DELETE", _target("ttl", self._key(key))))["persisted"])
+        return bool(result_of(self._ask("DELETE", _target("ttl", self._key(key))))["persisted"])
 
     # Removing
 
@@ -368,73 +348,7 @@ class Client(_Inherited):
 
     def clear(self) -> None:
         """Remove every key at once."""
-        _json(self._ask("DELETE", "/v1/scan?prefix="))
-
-    # Keys in order
-
-    def scan(
-        self,
-        *,
-        prefix: Buffer = b"",
-        start: Buffer | None = None,
-        end: Buffer | None = None,
-        after: Buffer | None = None,
-        limit: int = 100,
-        reverse: bool = False,
-    ) -> Page:
-        """A page of pairs in the order of their keys; as ``Store.scan``. One that is larger than
-        the server's pages takes several requests."""
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            raise TypeError(f"limit must be an int, not {type(limit).__name__}")
-        if limit < 1:
-            raise ValueError(f"limit is {limit}: expected at least 1")
-        items: list[tuple[bytes, bytes]] = []
-        next_key: bytes | None = None
-        bounds = _bounds(prefix, start, end, after, reverse)
-        for found, next_key in self._pages(bounds, limit):  # noqa: B007  # the last is used
-            items += [(read(each, "key"), read(each, "value")) for each in found]
-        return Page(items, next_key)
-
-    def iter_scan(
-        self,
-        *,
-        prefix: Buffer = b"",
-        start: Buffer | None = None,
-        end: Buffer | None = None,
-        after: Buffer | None = None,
-        reverse: bool = False,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """All pairs in a range, in the order of their keys, a request for each thousand."""
-        bounds = _bounds(prefix, start, end, after, reverse)
-        for found, _ in self._pages(bounds):
-            for each in found:
-                yield read(each, "key"), read(each, "value")
-
-    def scan_keys(
-        self,
-        *,
-        prefix: Buffer = b"",
-        start: Buffer | None = None,
-        end: Buffer | None = None,
-        after: Buffer | None = None,
-        reverse: bool = False,
-    ) -> Iterator[bytes]:
-        """The same without the values."""
-        bounds = _bounds(prefix, start, end, after, reverse) | {"values": b"0"}
-        for found, _ in self._pages(bounds):
-            for each in found:
-                yield read(each, "key")
-
-    def count(self, prefix: Buffer = b"") -> int:
-        """How many keys begin with `prefix`."""
-        found: int = self._get(f"/v1/count?{urlencode({'prefix': text(prefix)})}")["count"]
-        return found
-
-    def delete_prefix(self, prefix: Buffer) -> int:
-        """Remove the keys that begin with `prefix`: how many. Others may write in between."""
-        answer = self._ask("DELETE", f"/v1/scan?{urlencode({'prefix': text(prefix)})}")
-        deleted: int = _json(answer)["deleted"]
-        return deleted
+        result_of(self._ask("DELETE", "/v1/scan?prefix="))
 
     # Together
 
@@ -455,26 +369,6 @@ class Client(_Inherited):
         found = self._get("/v1/stats")
         return Stats(*(found[name] for name in Stats._fields))
 
-    def close(self) -> None:
-        """Close the connections; every later call raises ClosedError. The store stays open."""
-        self._transport.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the client was closed."""
-        return self._transport.closed
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<dumbkv_http.Client: {'closed' if self.closed else self._transport.url}>"
 
@@ -482,30 +376,6 @@ class Client(_Inherited):
         raise TypeError("a Client is neither copied nor pickled: make another with its url")
 
     # Requests
-
-    def _key(self, given: object) -> bytes:
-        return key_from(given, self.max_key)
-
-    def _value(self, given: object) -> bytes:
-        return value_from(given, self.max_value)
-
-    def _ask(
-        self,
-        method: str,
-        target: str,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Answer:
-        if self._transport.closed:
-            raise ClosedError("the client is closed")
-        return self._transport.ask(method, target, body, headers)
-
-    def _get(self, target: str) -> Any:
-        return _json(self._ask("GET", target))
-
-    def _post(self, target: str, document: Any) -> Any:
-        fields = {"Content-Type": "application/json"}
-        return _json(self._ask("POST", target, as_json(document), fields))
 
     def _commit(self, document: Any) -> list[Any]:
         results: list[dict[str, Any]] = self._post("/v1/batch", document)["results"]
@@ -529,7 +399,7 @@ class Client(_Inherited):
         expiry = _expiry(ttl, None)
         if expiry:
             query += f"&{expiry[1:]}"
-        total: int = _json(self._ask("POST", f"{_target('incr', key)}?{query}"))["value"]
+        total: int = result_of(self._ask("POST", f"{_target('incr', key)}?{query}"))["value"]
         return total
 
     def _set_many(self, function: str, items: Any, expiry: dict[str, Any]) -> None:
@@ -538,23 +408,6 @@ class Client(_Inherited):
         with batch:
             for key, value in pairs:
                 batch.set(key, value, **expiry)
-
-    def _pages(
-        self, bounds: dict[str, bytes], limit: int | None = None
-    ) -> Iterator[tuple[list[dict[str, str]], bytes | None]]:
-        """Items, a request at a time, each time with the cursor behind them."""
-        while True:
-            most = _PAGE if limit is None else min(limit, _MOST_IN_PAGE)
-            page = self._get(f"/v1/scan?{urlencode({**bounds, 'limit': most})}")
-            found = page["items"]
-            last = page.get("next") is None and page.get("next_b64") is None
-            cursor = None if last else read(page, "next")
-            yield found, cursor
-            if limit is not None:
-                limit -= len(found)
-            if cursor is None or limit == 0:
-                return
-            bounds = bounds | {"after": cursor}
 
 
 class _Values(ValuesView[bytes]):
@@ -594,27 +447,8 @@ def _seconds(given: int) -> str:
     return "never" if given == NEVER else f"{given // 10**6}.{given % 10**6:06d}"
 
 
-def _bounds(
-    prefix: Buffer,
-    start: Buffer | None,
-    end: Buffer | None,
-    after: Buffer | None,
-    reverse: bool,
-) -> dict[str, bytes]:
-    given = {"prefix": text(prefix)}
-    given |= {
-        name: text(bound)
-        for name, bound in (("start", start), ("end", end), ("after", after))
-        if bound is not None
-    }
-    return given | {"reverse": b"1"} if reverse else given
-
-
 def _version(answer: Answer) -> int:
-    return int(answer.headers["ETag"].strip('"'))
-
-
-def _json(answer: Answer) -> Any:
-    if answer.status != 200:
-        raise_for(answer)
-    return answer.json()
+    tag = answer.headers["ETag"]
+    if tag is None:
+        raise ConnectionError("the answer of the server was cut off, or is not DumbKV's: no ETag")
+    return int(tag.strip('"'))

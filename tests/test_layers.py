@@ -159,7 +159,11 @@ HTTP_LAYERS: dict[str, set[str]] = {
     "_client_errors": {"_transport"},
     "_client_batch": {"_json"},
     "_client_watch": {"_client_errors", "_json", "_transport"},
-    "client": {"_client_batch", "_client_errors", "_client_watch", "_json", "_transport"},
+    "_client_base": {"_client_errors", "_json", "_transport"},
+    "client": {
+        *{"_client_base", "_client_batch", "_client_errors", "_client_watch"},
+        *{"_json", "_transport"},
+    },
     "service": {"_access_log", "app", "limits", "server", "tokens"},
     "__init__": {
         *{"_access_log", "_client_errors", "app", "client", "limits", "server", "service"},
