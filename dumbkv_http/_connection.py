@@ -211,6 +211,7 @@ class Connection(Rendering):
         out = []
         size = position = 0
         end = len(buf)
+        whole = self._reader is None  # The first request begins in this buffer.
         try:
             while position < end and not self._closing:
                 if size > _BATCH_SIZE:
@@ -240,7 +241,7 @@ class Connection(Rendering):
                         if type(response) is Streamed:
                             out.append(self._render_stream(request, response, self._later))
                         break
-                if size == 0 and position == end:
+                if whole and size == 0 and position == end:
                     server.plain.learn(buf, request, response)
                 if response.handler == "metrics" and response.status == 200:
                     server.scraped(self)

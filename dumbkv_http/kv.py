@@ -16,6 +16,7 @@ from dumbkv_http.response import ProblemError, Response, http_date
 from dumbkv_http.wire import Fields, Request, excerpt
 
 __all__ = [
+    "ETAG_LINE",
     "EXPIRES_LINE",
     "VALUE_LINES",
     "check_put",
@@ -45,7 +46,8 @@ VALUE_LINES = (
 """The header lines of a value, but for its length: format with version and date."""
 EXPIRES_LINE = b"DumbKV-Expires-At: %r\r\n"
 """The header line of a value that expires, in seconds since 1970."""
-_ETAG_LINE = b'ETag: "%d"\r\n'
+ETAG_LINE = b'ETag: "%d"\r\n'
+"""The header line of a version."""
 
 
 def get(store: Store, request: Request, key: bytes, now: int) -> Response:
@@ -61,7 +63,7 @@ def get(store: Store, request: Request, key: bytes, now: int) -> Response:
         if not match:
             raise _precondition_failed()
         if not unmatched and entry is not None:
-            return Response(304, _ETAG_LINE % entry.version)
+            return Response(304, ETAG_LINE % entry.version)
     if entry is None:
         raise not_found()
     version = entry.version
@@ -84,10 +86,10 @@ def put(store: Store, request: Request, key: bytes, parameters: Parameters) -> R
         if not conditional:
             version = store.set(key, value, **expiry, nx=True)
             if version is not None:
-                return Response(201, _ETAG_LINE % version)
+                return Response(201, ETAG_LINE % version)
             version = store.set(key, value, **expiry, xx=True)
             if version is not None:
-                return Response(204, _ETAG_LINE % version)
+                return Response(204, ETAG_LINE % version)
             continue
         entry = store.entry(key)
         if not all(holds(fields, entry)):
@@ -97,7 +99,7 @@ def put(store: Store, request: Request, key: bytes, parameters: Parameters) -> R
         else:
             version = store.set(key, value, **expiry, if_version=entry.version)
         if version is not None:
-            return Response(201 if entry is None else 204, _ETAG_LINE % version)
+            return Response(201 if entry is None else 204, ETAG_LINE % version)
 
 
 def delete(store: Store, request: Request, key: bytes) -> Response:

@@ -36,7 +36,7 @@ from dumbkv_http import _unix
 from dumbkv_http._access_log import AccessLog
 from dumbkv_http._connection import BODY, IDLE, LATER, LINGER, SHAKE, WRITE, Connection
 from dumbkv_http._later import AGAIN, WOKEN, Next
-from dumbkv_http._plain import PlainGets
+from dumbkv_http._plain import Plain
 from dumbkv_http.app import App
 from dumbkv_http.limits import Limits
 from dumbkv_http.response import http_date
@@ -92,7 +92,7 @@ class Server(HTTPServer):
         self.clock = clock
         self.tls = tls
         self.access_log = access_log
-        self.plain = PlainGets(app)
+        self.plain = Plain(app)
         # The short way takes nothing down, so with a log all requests go the general way.
         self.plain_answer = self.plain.answer if access_log is None else _never
         self.observe = app.metrics.observe
