@@ -41,8 +41,8 @@ server share the machine's cores, so what to compare is a ratio within this run:
 CPython {python}, {system}, {cores} cores, {seconds} seconds each.
 
 `http.server` is the standard library's at its best: a thread a connection, TCP_NODELAY, one write
-an answer. uvicorn runs a bare ASGI application, on uvloop and httptools. `asyncio.Protocol` splits at
-spaces and checks nothing. webdis stands before a Redis without a disk, etcd's gateway before an
+an answer. uvicorn runs a bare ASGI application, on uvloop and httptools. `asyncio.Protocol` splits
+at spaces and checks nothing. webdis stands before a Redis without a disk, etcd's gateway before an
 etcd that does not wait for one.
 """
 

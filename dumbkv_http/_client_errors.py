@@ -46,6 +46,7 @@ _ERRORS: dict[str, _Maker] = {
     "overflow": _as(OverflowError),
     "store-closed": _as(dumbkv.ClosedError),
     "store-full": _as(dumbkv.StoreFullError),
+    "store-poisoned": _as(dumbkv.PoisonedError),
     "target-too-long": _as(dumbkv.InvalidKeyError),
     "too-many-keys": _as(dumbkv.TooLargeError),
     "value-too-large": _as(dumbkv.TooLargeError),

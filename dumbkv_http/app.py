@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable
 
-from dumbkv import ClosedError, Store, StoreFullError
+from dumbkv import ClosedError, PoisonedError, Store, StoreFullError
 from dumbkv_http.keys import parse_query
 from dumbkv_http.kv import checked
 from dumbkv_http.metrics import METHODS, HttpMetrics
@@ -218,6 +218,12 @@ class App:
             return error.response()
         if isinstance(error, ClosedError):
             return problem(503, "store-closed", "the store is closed")
+        if isinstance(error, PoisonedError):
+            return problem(
+                503,
+                "store-poisoned",
+                "the disk failed to keep what was written, so nothing more is until a restart",
+            )
         if isinstance(error, StoreFullError):
             return problem(
                 507,

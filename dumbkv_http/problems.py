@@ -46,6 +46,7 @@ PROBLEMS = {
     "read-only": "The token may only read.",
     "store-closed": "The store behind the server is closed.",
     "store-full": "The store has no memory left for this value.",
+    "store-poisoned": "The disk behind the store has failed; it can only be read.",
     "target-too-long": "The request line is too long.",
     "timeout": "The head or the body of the request did not come in time.",
     "too-many-connections": "All connections are in use; try again.",
