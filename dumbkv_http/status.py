@@ -92,8 +92,8 @@ class StatusPage:
                 "</main>",
                 "<footer>",
                 "<p>Counted by the server itself since it started: what it cannot see is its own "
-                "absence. This history is in memory and gone when the process ends; answers to scrapes, "
-                "probes and this page are left out of the objectives.</p>",
+                "absence. This history is in memory and gone when the process ends; answers to "
+                "scrapes, probes and this page are left out of the objectives.</p>",
                 '<nav aria-label="Elsewhere on this server"><ul>'
                 '<li><a href="/metrics">Metrics</a></li>'
                 '<li><a href="/healthz">Health</a></li><li><a href="/readyz">Readiness</a></li>'
