@@ -28,12 +28,7 @@ from dumbkv import ClosedError
 from dumbkv_http._later import AGAIN, Next, UnderWay
 from dumbkv_http._rendering import Rendering
 from dumbkv_http.body import BodyReader, body_reader
-from dumbkv_http.response import (
-    CONTINUE,
-    Deferred,
-    Response,
-    Streamed,
-)
+from dumbkv_http.response import CONTINUE, Deferred, Response, Streamed
 from dumbkv_http.tls import TlsSocket
 from dumbkv_http.wire import Request, WireError, parse_head
 
@@ -55,6 +50,8 @@ class Connection(Rendering):
     """Serves one accepted, non-blocking socket; the server calls it, always in its loop."""
 
     __slots__ = (
+        "_answered",
+        "_asked",
         "_batch_full",
         "_began",
         "_body_read_size",
@@ -90,6 +87,8 @@ class Connection(Rendering):
         self._plain = server.plain_answer
         self._peer = peer
         self._arrived = now
+        self._asked = now
+        self._answered = now
         self._began = now
         self._body_read_size = _BODY_READ_SIZE
         self._pending = b""
@@ -133,8 +132,11 @@ class Connection(Rendering):
             self._lost()
             return
         self._arrived = now
+        server = self._server
+        # It cannot have been sent before the last answer was, nor have waited for longer than the
+        # loop was busy: what it waited unseen belongs to its duration (see `_round`).
+        asked = self._asked = self._answered if self._answered > server.since else server.since
         if state == IDLE:
-            server = self._server
             answer = self._plain(data, server.date, server.seconds)
             if answer is not None:
                 self.deadline = now + server.idle_timeout
@@ -143,7 +145,8 @@ class Connection(Rendering):
                 except OSError:  # Full, or gone: the general path tells which.
                     sent = -1
                 if sent == len(answer):
-                    server.observe(server.clock() - now)
+                    answered = self._answered = server.clock()
+                    server.observe(answered - asked)
                     return
                 self._operations = 1
                 self._transmit(answer, max(sent, 0))
@@ -376,7 +379,8 @@ class Connection(Rendering):
         """Everything is handed to the socket."""
         server = self._server
         if self._operations:
-            server.metrics.observe(server.clock() - self._arrived, self._operations)
+            self._answered = server.clock()
+            server.metrics.observe(self._answered - self._asked, self._operations)
             self._operations = 0
         if self._later is not None:
             self.state = LATER

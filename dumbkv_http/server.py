@@ -10,15 +10,10 @@ Invariants: only the loop's thread touches connections and the selector; other t
 `_stopping`, `_woken` and `_news` and write to the wake-up pipe. A flag is taken down before those
 it is for are asked, so what is set meanwhile is seen in the next round. A connection waits for
 reading or for writing, never both, so a client that does not read its answers is not read from.
-
-Descriptors can run out: there is a cap on connections; at the cap the connection that has been
-idle longest goes, and if none is idle the newcomer gets a 503. When accept() itself has no
-descriptor left, a spare one is given up to refuse one client, and accepting pauses.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import selectors
@@ -30,32 +25,31 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from dumbkv_http import _unix
+from dumbkv_http._accepting import Accepting
 from dumbkv_http._access_log import AccessLog
-from dumbkv_http._connection import BODY, IDLE, LATER, LINGER, SHAKE, WRITE, Connection
+from dumbkv_http._connection import BODY, IDLE, LATER, SHAKE, WRITE, Connection
 from dumbkv_http._later import AGAIN, WOKEN, Next
 from dumbkv_http._plain import Plain
 from dumbkv_http.app import App
 from dumbkv_http.limits import Limits
 from dumbkv_http.response import http_date
-from dumbkv_http.tls import TlsSocket
 from dumbkv_http.tokens import Tokens
 
 __all__ = ["Server"]
 
 _log = logging.getLogger("dumbkv_http")
 
-_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-_ACCEPT_BATCH = 64
+_AT_ONCE = 50e-6  # Seconds it takes to be told of what is ready already...
+_AT_ONCE_EACH = 1e-6  # ...and for each of those more.
 _TURNS = 0.005  # Seconds in each round for answers that are made in turns.
 _SCRAPERS = 2  # A pair of Prometheus, at most.
 _NEWS_PAUSE = 0.005  # Seconds: those who watch are told of many events at once, not of each.
-_REFUSED_AT_ONCE = 16  # Refused clients that get time to read why; the rest are cut off.
 
 
-class Server(HTTPServer):
+class Server(Accepting):
     """An HTTP server for one App, with the methods of `http.server.HTTPServer`.
 
     `server_address` is a host and a port, or the path of a Unix socket, whose file gets
@@ -97,6 +91,7 @@ class Server(HTTPServer):
         self.plain_answer = self.plain.answer if access_log is None else _never
         self.observe = app.metrics.observe
         self.idle_timeout = self.limits.idle_timeout
+        self.since = 0.0
         self.held = 0
         self.unsent = 0
         self._wall = wall
@@ -114,6 +109,7 @@ class Server(HTTPServer):
         self._next_news = 0.0
         self._listening = False
         self._accept_again = 0.0
+        self._round_began = 0.0
         self._next_sweep = 0.0
         self._loop_thread = 0
         self._finished = threading.Event()
@@ -303,8 +299,13 @@ class Server(HTTPServer):
     def _round(self, longest: float | None) -> None:
         if self._resumed or self._accept_again or self._news:
             longest = self._pause(longest)
+        asking = self.clock()
         events = self._selector.select(longest)
         now = self.clock()
+        # What was ready without a wait came while the last round was at work.
+        waited = now - asking > _AT_ONCE + len(events) * _AT_ONCE_EACH
+        self.since = now if waited else self._round_began
+        self._round_began = now
         if int(self._wall()) != self.seconds:
             self._set_date()
         if self._resumed:
@@ -397,96 +398,6 @@ class Server(HTTPServer):
     def _in_flight(self) -> int:
         waiting = sum(each.state in (BODY, WRITE, LATER) for each in self._connections)
         return waiting + (threading.get_ident() == self._loop_thread)
-
-    # Accepting.
-
-    def _listen(self, on: bool) -> None:
-        self._accept_again = 0.0
-        if on and not self._listening:
-            self._selector.register(self.socket, selectors.EVENT_READ)
-        elif self._listening and not on:
-            self._selector.unregister(self.socket)
-        self._listening = on
-
-    def _accept(self, now: float) -> None:
-        for _ in range(_ACCEPT_BATCH):
-            try:
-                sock, address = self.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _NO_ROOM:
-                    self._out_of_descriptors(now)
-                    return
-                continue  # accept(2): an error of the new connection, which is gone already.
-            self._admit(sock, address, now)
-
-    def _admit(self, sock: socket.socket, address: object, now: float) -> None:
-        connection = self._connection(sock, now, str(address[0]) if type(address) is tuple else "")
-        if connection is None:
-            return
-        if len(self._connections) < self._cap or self._evict():
-            self._connections.add(connection)
-            return
-        self._refused.add(connection)
-        connection.refuse_service()
-        if len(self._refused) > _REFUSED_AT_ONCE:
-            connection.close()
-
-    def _connection(self, sock: socket.socket, now: float, peer: str = "") -> Connection | None:
-        """A connection for an accepted socket, waiting for its first bytes; None if it has gone."""
-        try:
-            sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            stream = sock if self.tls is None else TlsSocket(sock, self.tls)
-        except OSError:
-            sock.close()
-            return None
-        connection = Connection(stream, self, now, peer)
-        self._selector.register(stream, selectors.EVENT_READ, connection.on_event)
-        return connection
-
-    def _evict(self) -> bool:
-        """Closes the connection nobody will miss most, if there is one."""
-        idle = [
-            each
-            for each in self._connections
-            if each.state in (IDLE, LINGER, SHAKE) and each not in self._scrapers
-        ]
-        if not idle:
-            return False
-        min(idle, key=lambda each: (each.state == IDLE, each.deadline)).close()
-        return True
-
-    def _out_of_descriptors(self, now: float) -> None:
-        """accept() found no descriptor: free one, refuse one client, and pause.
-
-        The listener stays ready all the while, so without the pause the loop would spin.
-        """
-        if not self._evict() and self._spare is not None:
-            os.close(self._spare)
-            self._spare = None
-            try:
-                sock = self.socket.accept()[0]
-            except OSError:
-                pass
-            else:
-                self._refuse_now(sock)
-        self._listen(False)
-        self._accept_again = now + self.limits.accept_pause
-        if self._spare is None:
-            with suppress(OSError):  # Another thread may take it first; the next pause tries again.
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def _refuse_now(self, sock: socket.socket) -> None:
-        connection = self._connection(sock, self.clock())
-        if connection is None:
-            return
-        self._refused.add(connection)
-        connection.refuse_service()
-        connection.on_event(self.clock())  # Takes in the request, so that closing sends no reset.
-        connection.close()
 
     # Stopping.
 

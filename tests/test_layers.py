@@ -150,10 +150,11 @@ HTTP_LAYERS: dict[str, set[str]] = {
     "_later": {"response", "wire"},
     "_rendering": {"metrics", "response", "routes", "wire"},
     "_connection": {"_later", "_rendering", "body", "response", "tls", "wire"},
+    "_accepting": {"_connection", "limits", "tls"},
     "_plain": {"app", "kv", "response", "wire"},
     "server": {
-        *{"_access_log", "_connection", "_later", "_plain", "_unix", "app", "limits"},
-        *{"response", "tls", "tokens"},
+        *{"_accepting", "_access_log", "_connection", "_later", "_plain", "_unix", "app"},
+        *{"limits", "response", "tls", "tokens"},
     },
     "_transport": set(),
     "_client_errors": {"_transport"},

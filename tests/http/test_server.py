@@ -12,7 +12,9 @@ import dumbkv
 import dumbkv_http
 from dumbkv_http import Limits, Service
 from dumbkv_http.app import App
+from dumbkv_http.response import Response
 from dumbkv_http.server import Server
+from dumbkv_http.wire import Request
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import Serve, counted, wait_until
 from tests.http.test_wire import BAD
@@ -423,4 +425,44 @@ def test_answers_in_turns_leave_time_for_the_others_in_every_round(
             assert len(server._resumed) == 100
         assert {each.taken for each in busy} == {2, 3}
         server._resumed.clear()
+    app.close()
+
+
+def test_what_a_request_waits_while_the_loop_is_busy_is_in_the_histogram(
+    fast_store: dumbkv.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    busy, go_on = threading.Event(), threading.Event()
+    app = App(fast_store)
+    general = App.__call__
+
+    def slow(self: App, request: Request, at: int) -> Response:
+        if request.target == b"/v1/kv/slow":
+            busy.set()
+            assert go_on.wait(10)
+            now[0] += 0.3
+        return general(self, request, at)
+
+    monkeypatch.setattr(App, "__call__", slow)
+    with Server(("127.0.0.1", 0), app, clock=lambda: now[0]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = server.server_address[:2]
+        with (
+            socket.create_connection(address, 10) as one,  # type: ignore[arg-type]  # an IPv4 address
+            socket.create_connection(address, 10) as other,  # type: ignore[arg-type]  # the same
+        ):
+            other.sendall(get("a"))
+            assert other.recv(12) == b"HTTP/1.1 404"
+            while b"\r\n\r\n" not in other.recv(65536):
+                pass
+            one.sendall(get("slow"))
+            assert busy.wait(10)
+            other.sendall(get("a"))  # The loop cannot know of it before it is done with the first.
+            go_on.set()
+            assert one.recv(12) == other.recv(12) == b"HTTP/1.1 404"
+        server.shutdown()
+        thread.join(10)
+        # Both have waited, and who asked before them has not.
+        assert server.metrics._durations.sum == pytest.approx(0.6)
     app.close()
