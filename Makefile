@@ -9,7 +9,7 @@ TABLE = crc32 events fork log many one record replay room shard slab sorted tabl
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
+.PHONY: durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
 	http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
@@ -97,6 +97,10 @@ fuzz: ## libFuzzer on the table, on decimal integers and on records; SECONDS=600
 
 soak: $(VENV)/test.stamp ## scans beside writers for a minute on each table; SECONDS=600 for longer
 	DUMBKV_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_scans_together.py -v -s $(ARGS)
+
+durable-proof: $(VENV)/test.stamp ## kill -9, power cuts, every call failing, every byte damaged; an hour
+	DUMBKV_KILLS=100 DUMBKV_POWER_CUTS=5000 DUMBKV_ALL_FAULTS=1 DUMBKV_DAMAGE_EVERY=1 $(BIN)/pytest \
+		tests/test_killed.py tests/test_power.py tests/test_faults.py tests/test_damaged.py $(ARGS)
 
 http-load: $(VENV)/test.stamp ## all objectives under a minute of mixed load, by a real Prometheus
 	DUMBKV_LOAD_SECONDS=$(SECONDS) $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)
