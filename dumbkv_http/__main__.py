@@ -27,6 +27,7 @@ examples:
   python -m dumbkv_http --max-value 8MiB       accept larger values than 1 MiB
   python -m dumbkv_http --max-bytes 1GiB --eviction lru
                                                be a cache
+  python -m dumbkv_http --data /var/lib/kv     keep it on disk, a second's worth behind at most
   python -m dumbkv_http --unix /run/kv.sock --unix-mode 0660
                                                serve this machine's programs only
   python -m dumbkv_http --host 0.0.0.0 --token-file tokens --tls-cert cert.pem --tls-key key.pem
@@ -46,8 +47,9 @@ Every option is also an environment variable: DUMBKV_ and the name, in capitals.
 command line goes before its variable, a variable before the default. Tokens are never options:
 they come from --token-file, or as lines in DUMBKV_TOKENS.
 
-Data is in memory only and is gone when the process ends. SIGTERM and Ctrl-C finish the answers
-under way and exit with status 0. SIGHUP reads tokens and certificate anew and reopens the log.
+Without --data everything is in memory only and gone when the process ends. SIGTERM and Ctrl-C
+finish the answers under way and exit with status 0. SIGHUP reads tokens and certificate anew and
+reopens the log.
 """
 
 
@@ -72,17 +74,25 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         store = dumbkv.open(
+            config["data"],
+            fsync=config["fsync"],
             ordered=True,
             backend=config["backend"],
             max_value=config["max-value"],
             max_bytes=config["max-bytes"],
             eviction=config["eviction"],
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError, dumbkv.DumbKVError) as error:
         print(f"dumbkv_http: {error}", file=sys.stderr)
         return 1
     with store:
         return _run(store, config, tokens, tls)
+
+
+def _kept(config: Config) -> str:
+    if not config["data"]:
+        return "data in memory only, gone when the process ends"
+    return f"data in {config['data']}, fsync {config['fsync']}"
 
 
 def _objectives(arguments: list[str]) -> int:
@@ -143,7 +153,7 @@ def _run(
     signal.signal(signal.SIGHUP, again)
     print(
         f"DumbKV {dumbkv.__version__} listens on {url(*address(server), tls=tls is not None)} "
-        f"(back end: {store.backend}; data in memory only, gone when the process ends)",
+        f"(back end: {store.backend}; {_kept(config)})",
         flush=True,
     )
     server.serve_forever()

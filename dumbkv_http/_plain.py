@@ -69,6 +69,7 @@ class Plain:
             self._remember(buf[start:], 0)
         elif (
             request.method == "PUT"
+            and self._app.holding is None  # else its answer may have to wait
             and response.status in (201, 204)
             and fields.length > 0
             and not any(name in fields.values for name in _PUT_ALONE)

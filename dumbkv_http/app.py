@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable
 
-from dumbkv import ClosedError, PoisonedError, Store, StoreFullError
+from dumbkv import ClosedError, DiskFullError, PoisonedError, Store, StoreFullError
+from dumbkv_http._holding import Holding
 from dumbkv_http.keys import parse_query
 from dumbkv_http.kv import checked
 from dumbkv_http.metrics import METHODS, HttpMetrics
@@ -75,6 +76,7 @@ class App:
         self.metrics = HttpMetrics(store, possible_answers())
         self.watches = Watches(store, _MOST_WATCHES, lambda: self.tell(), lambda: self.draining)
         self.tokens = tokens
+        self.holding = Holding(store, lambda: self.wake()) if Holding.wanted(store) else None
         self.status = StatusPage(store, self.metrics)
         self._hosts = None if hosts is None else frozenset(hosts)
         self._any_address = any_address
@@ -92,7 +94,12 @@ class App:
         try:
             method = self._admitted(request, route)
             parameters, key = self._asked(route, method, query, rest)
-            response = method.answer(self, request, key, parameters, now)
+            if self.holding is None or method.reads or request.method in ("GET", "HEAD"):
+                response = method.answer(self, request, key, parameters, now)
+            else:
+                response = self.holding.answer(
+                    lambda: method.answer(self, request, key, parameters, now)
+                )
             if type(response) is Deferred:
                 response.turns = self._finished(response.turns, route.handler)
         except Exception as error:
@@ -223,6 +230,12 @@ class App:
                 503,
                 "store-poisoned",
                 "the disk failed to keep what was written, so nothing more is until a restart",
+            )
+        if isinstance(error, DiskFullError):
+            return problem(
+                507,
+                "disk-full",
+                "the disk has no room for this change: free some and send it again",
             )
         if isinstance(error, StoreFullError):
             return problem(

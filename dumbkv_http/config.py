@@ -241,6 +241,11 @@ def _options() -> dict[str, Option]:
                "let other machines in without a token", "switch"),
         Option("allow-host", _hosts, "", "NAME",
                "also answer requests whose Host is NAME, * for any; repeatable", "list"),
+        Option("data", _path, "", "DIR",
+               "keep the store in this directory as well, made if need be; none: in memory only"),
+        Option("fsync", _one_of("always", "everysec", "never"), "everysec", "WHEN",
+               "with --data, when a change is on the disk: always before it is answered, "
+               "everysec within a second, never when the system likes"),
         Option("backend", _one_of("auto", "c", "python"), "auto", "NAME",
                "the table that serves, auto, c or python: c is an error where it is not built"),
         Option("max-value", _size, "1MiB", "SIZE", "largest value, in bytes or as 512KiB, 8MiB"),

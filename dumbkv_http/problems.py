@@ -25,6 +25,7 @@ PROBLEMS = {
     "content-encoding": "The body is compressed, which is not kept.",
     "content-type": "The body is not declared as application/json.",
     "date-condition": "If-Unmodified-Since cannot protect a write.",
+    "disk-full": "The disk behind the store has no room for this change.",
     "dot-segment": "The path has a segment . or .., which clients resolve away: use kv64.",
     "draining": "The server is shutting down.",
     "empty-key": "The path has no key.",

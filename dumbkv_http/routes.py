@@ -223,7 +223,7 @@ ROUTES = (
                 takes="Value",
                 check=kv.check_put,
             ),
-            "DELETE": Method(_delete, (204, 412, 414), "Delete a key, there or not."),
+            "DELETE": Method(_delete, (204, 412, 414, 507), "Delete a key, there or not."),
         },
     ),
     *_of_one_key(
@@ -243,7 +243,7 @@ ROUTES = (
         {
             "POST": Method(
                 _touch,
-                (200, 414, 415),
+                (200, 414, 415, 507),
                 "Give a key another expiry, and leave its value and version.",
                 (TTL, EXPIRE_AT),
                 gives="Touched",
@@ -256,7 +256,9 @@ ROUTES = (
             "GET": Method(
                 _expiry, (200, 404, 414), "How long a key has still to live.", gives="Ttl"
             ),
-            "DELETE": Method(_persist, (200, 414), "Take the expiry off a key.", gives="Persisted"),
+            "DELETE": Method(
+                _persist, (200, 414, 507), "Take the expiry off a key.", gives="Persisted"
+            ),
         },
     ),
     Route(
@@ -273,7 +275,7 @@ ROUTES = (
             ),
             "DELETE": Method(
                 _delete_prefix,
-                (200,),
+                (200, 507),
                 "Delete the keys under a prefix.",
                 (required(PREFIX),),
                 gives="Deleted",

@@ -1,7 +1,9 @@
 """What tests of stores on disk share."""
 
 import contextlib
-from collections.abc import Iterator
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,3 +40,25 @@ def bodies(directory: Path) -> list[bytes]:
             found.append(data[at + RECORD_SIZE : at + RECORD_SIZE + length])
             at += RECORD_SIZE + length
     return found
+
+
+@contextlib.contextmanager
+def small_disk(path: Path) -> Iterator[Callable[[], None]]:
+    """A disk of 2 MiB with little room, or where nobody may mount one a limit on the size of
+    files; what it gives makes room."""
+    path.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", path], check=False
+    ).returncode:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, limits[1]))
+        try:
+            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return
+    try:
+        (path / "ballast").write_bytes(bytes(600_000))
+        yield (path / "ballast").unlink
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)

@@ -3,7 +3,6 @@ room they take."""
 
 import contextlib
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from dumbkv import _clean, _log, _sync
 from dumbkv._sync import datasync
 from dumbkv.metrics import StoreCollector
 from tests.conftest import BACKENDS, OpenStore
+from tests.disk import small_disk
 
 ALWAYS = {"fsync": "always"}
 
@@ -227,28 +227,6 @@ def test_prometheus_learns_of_the_log(open_store: OpenStore, path: Path) -> None
 
 
 # A disk that is full
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[Callable[[], None]]:
-    """A disk of 2 MiB with little room, or where nobody may mount one a limit on the size of
-    files; what it gives makes room."""
-    path.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", path], check=False
-    ).returncode:
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, limits[1]))
-        try:
-            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        return
-    try:
-        (path / "ballast").write_bytes(bytes(600_000))
-        yield (path / "ballast").unlink
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
 
 
 def test_a_full_disk_changes_nothing_and_writing_goes_on_when_there_is_room(

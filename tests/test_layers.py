@@ -144,7 +144,9 @@ HTTP_LAYERS: dict[str, set[str]] = {
         *{"_history", "_html", "_status_charts", "metrics", "response"},
         *{"slo.reading", "slo.standing"},
     },
+    "_holding": {"response"},
     "app": {
+        "_holding",
         *{"keys", "kv", "metrics", "response", "routes", "status", "tokens", "watch", "wire"},
     },
     "_later": {"response", "wire"},
