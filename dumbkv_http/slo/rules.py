@@ -52,7 +52,7 @@ def rules(
     soon, later = max(1, 30 // scale), max(1, _STEP // scale)
     groups = [
         _group("slo-ratios", soon, list(chain.from_iterable(map(_recorded, ratios)))),
-        _group("slo-budgets", later, [_coverage(), *chain.from_iterable(map(_budget, ratios))]),
+        _group("slo-budgets", later, [*_coverage(), *chain.from_iterable(map(_budget, ratios))]),
         _group("slo-burns", soon, [_burn(each, b, guards) for each in ratios for b in each.burns]),
         _group("slo-now", soon, [_error_rate(guards), _critical_latency(guards)]),
         _group(
@@ -98,11 +98,11 @@ def _recorded(ratio: _Ratio) -> Iterator[Rule]:
         yield _record(f"slo:bad:increase{text}", bad, ratio.name)
 
 
-def _coverage() -> Rule:
-    """For how many seconds of the period there was something to see."""
-    step, period = span(_STEP), span(PERIOD)
-    expression = f'count_over_time(count(up{{job="{JOB}"}})[{period}:{step}]) * {_STEP}'
-    return {"record": "slo:coverage_seconds:count30d", "expr": expression}
+def _coverage() -> Iterator[Rule]:
+    """For how many seconds of the period there was something to see: the group's own samples."""
+    yield {"record": "slo:targets:count", "expr": f'count(up{{job="{JOB}"}})'}
+    seen = f"count_over_time(slo:targets:count[{span(PERIOD)}]) * {_STEP}"
+    yield {"record": "slo:coverage_seconds:count30d", "expr": seen}
 
 
 def _budget(ratio: _Ratio) -> Iterator[Rule]:
