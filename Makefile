@@ -6,6 +6,7 @@ BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TABLE = crc32 events fork log many one record replay room shard slab sorted table watch whole
+TESTS = record log table many news failing
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
@@ -37,12 +38,12 @@ types: $(VENV)/dev.stamp ## mypy, strict
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
 	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	for test in record log table many news failing; do \
+	for test in $(TESTS); do \
 		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
 
 c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@for test in table many news failing; do \
+	@for test in $(TESTS); do \
 		(cd build/coverage && gcc -std=c11 -D_GNU_SOURCE -UNDEBUG -g -O0 --coverage \
 			$(CURDIR)/csrc/test_$$test.c -o test_$$test && ./test_$$test) || exit 1; done
 	@$(BIN)/gcovr --root . --object-directory build/coverage --filter csrc/ \
@@ -63,7 +64,7 @@ planted: ## bugs planted in the C one by one: each has to turn a test red; EVERY
 
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
-	for test in record log table many news failing; do \
+	for test in $(TESTS); do \
 		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
 		build/weak_$$test || exit 1; done
 	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG

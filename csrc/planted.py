@@ -29,7 +29,14 @@ TABLE = [
 ]
 
 
-TESTS = [("test_table", ["1"]), ("test_many", []), ("test_news", []), ("test_failing", [])]
+TESTS = [
+    ("test_table", ["1"]),
+    ("test_many", []),
+    ("test_news", []),
+    ("test_record", []),
+    ("test_log", []),
+    ("test_failing", []),
+]
 
 
 class Bug(NamedTuple):

@@ -213,6 +213,187 @@ static void what_has_no_room_changes_nothing(void)
     gone(t);
 }
 
+/* A record of these operations, as it stands at `offset`; the caller frees it. */
+static dkv_buffer record_of(const dkv_operation *operations, size_t n, uint64_t offset)
+{
+    dkv_buffer b = {NULL, 0, 0};
+    assert(dkv_buffer_want(&b, DKV_HEAD));
+    b.used = DKV_HEAD;
+    for (size_t i = 0; i < n; i++)
+        assert(dkv_encode(&b, &operations[i]));
+    dkv_seal(SEED_OF_FILE, offset, b.bytes, b.used);
+    return b;
+}
+
+static dkv_operation about(dkv_kind kind, const char *key)
+{
+    return (dkv_operation){.kind = kind, .key = (const uint8_t *)key, .key_len = strlen(key)};
+}
+
+static dkv_operation set_to(const char *key, const char *value, uint64_t version, int64_t expiry)
+{
+    dkv_operation o = about(DKV_OP_SET, key);
+    o.value = (const uint8_t *)value;
+    o.value_len = strlen(value);
+    o.version = version;
+    o.expiry = expiry;
+    return o;
+}
+
+static int64_t replay(dkv_table *t, const uint8_t *bytes, size_t size, dkv_replaying *r)
+{
+    *r = (dkv_replaying){.offset = FIRST, .seed = SEED_OF_FILE};
+    return dkv_replay(t, bytes, size, r);
+}
+
+static void every_kind_of_operation_is_done_again(void)
+{
+    enum { EARLIER = 1999999999, LATER = 2000005000 };
+    dkv_table *t = logging(0, false, false);
+    dkv_hold h;
+    dkv_replaying r;
+    assert(t);
+    dkv_set_clock(t, 1000000, 2000000000);
+    dkv_operation all[] = {
+        about(DKV_OP_SYNCED, ""),  set_to("gone", "x", 1, 0),      about(DKV_OP_CLEAR, ""),
+        set_to("a", "1", 5, 0),    set_to("b", "2", 9, EARLIER),   set_to("c", "3", 7, EARLIER),
+        about(DKV_OP_EXPIRE, "b"), about(DKV_OP_EXPIRE, "absent"), about(DKV_OP_DELETE, "absent"),
+        set_to("d", "4", 8, 0),    about(DKV_OP_DELETE, "d"),      about(DKV_OP_END, ""),
+    };
+    all[6].expiry = LATER; /* before it was found to be gone */
+    dkv_buffer b = record_of(all, sizeof all / sizeof *all, FIRST);
+    assert(replay(t, b.bytes, b.used, &r) == (int64_t)b.used);
+    assert(r.offset == FIRST + b.used && dkv_last_version(t) == 9);
+    assert(dkv_sweep(t) == 1);
+    assert(dkv_acquire(t, "a", 1, &h) == 1 && h.version == 5 && h.deadline == DKV_NEVER);
+    dkv_release(&h);
+    assert(dkv_acquire(t, "b", 1, &h) == 1 && h.version == 9 && h.deadline == 1005000);
+    dkv_release(&h);
+    for (const char *key = "cd"; *key; key++) {
+        assert(dkv_acquire(t, key, 1, &h) == 0);
+        dkv_release(&h);
+    }
+    dkv_buffer_free(&b);
+    gone(t);
+}
+
+static void what_is_not_whole_is_not_done(void)
+{
+    dkv_table *t = logging(0, false, false);
+    dkv_operation set = set_to("key", "value", 3, 0);
+    dkv_buffer b = record_of(&set, 1, FIRST);
+    dkv_replaying r;
+    dkv_counts counts;
+    assert(t);
+    for (size_t size = 0; size < b.used; size++)
+        assert(replay(t, b.bytes, size, &r) == 0 && r.offset == FIRST);
+    for (size_t at = 0; at < b.used; at++) {
+        b.bytes[at] ^= 0x40;
+        assert(replay(t, b.bytes, b.used, &r) <= 0);
+        b.bytes[at] ^= 0x40;
+    }
+    static const uint8_t zeros[DKV_HEAD];
+    assert(replay(t, zeros, sizeof zeros, &r) == DKV_ECORRUPT && r.why);
+    b.bytes[DKV_HEAD] = 77; /* no such operation, under a checksum that fits */
+    dkv_seal(SEED_OF_FILE, FIRST, b.bytes, b.used);
+    assert(replay(t, b.bytes, b.used, &r) == DKV_ECORRUPT && r.why);
+    assert(dkv_count(t, &counts) == 0 && counts.entries == 0);
+    dkv_buffer_free(&b);
+    gone(t);
+}
+
+static void what_does_not_fit_is_told(void)
+{
+    enum { ROOM_FOR_ONE = 120000 };
+    static char large[60000];
+    dkv_table *t = logging(ROOM_FOR_ONE, false, false);
+    dkv_replaying r;
+    assert(t);
+    memset(large, 'x', sizeof large - 1);
+    dkv_set_clock(t, 1000000, 2000000000);
+    dkv_operation sets[] = {set_to("old", large, 1, 1999999999), set_to("new", large, 2, 0),
+                            set_to("more", large, 3, 0)};
+    /* What has expired makes room; then there is none. */
+    dkv_buffer b = record_of(sets, 2, FIRST);
+    assert(replay(t, b.bytes, b.used, &r) == (int64_t)b.used && t->log->swept);
+    dkv_buffer_free(&b);
+    b = record_of(&sets[2], 1, FIRST);
+    assert(replay(t, b.bytes, b.used, &r) == DKV_EFULL);
+    dkv_buffer_free(&b);
+    gone(t);
+}
+
+/* Of the records of a file, those sets are kept that the table still has. */
+static void cleaning_keeps_what_is_still_so(void)
+{
+    unsigned seed = 11;
+    bool kept;
+    dkv_table *t = logging(0, false, false);
+    assert(t);
+    dkv_set_clock(t, 1000000, 2000000000);
+    for (int i = 0; i < CHANGES; i++)
+        assert(change(t, &seed) == 0);
+    size_t size = (size_t)dkv_log_offset(t) - FIRST;
+    uint8_t *bytes = malloc(size);
+    assert(bytes && pread(file, bytes, size, FIRST) == (ssize_t)size);
+    bytes[size - 1] ^= 1;
+    assert(dkv_log_keep(t, bytes, size, FIRST, SEED_OF_FILE, &kept) == DKV_ECORRUPT);
+    bytes[size - 1] ^= 1;
+    dkv_log_file(t, file, FIRST, ROOMY, SEED_OF_FILE, size); /* over the old one */
+    dkv_log_synced(t, FIRST);
+    assert(dkv_log_keep(t, bytes, size, FIRST, SEED_OF_FILE, &kept) == (int64_t)size && kept);
+    assert(dkv_log_write(t) == 0);
+    assert(dkv_log_end(t) > size && dkv_log_records(t) == 1);
+    file_is_right(t);
+    dkv_log_room(t, dkv_log_offset(t));
+    assert(dkv_log_keep(t, bytes, size, FIRST, SEED_OF_FILE, &kept) == DKV_EROOM);
+    assert(dkv_clear(t) == 0);
+    assert(dkv_log_keep(t, bytes, size, FIRST, SEED_OF_FILE, &kept) == (int64_t)size && !kept);
+    free(bytes);
+    gone(t);
+}
+
+/* A key's deadline moves, somebody watching: nobody is told before the record is written. */
+static void events_wait_for_their_record(void)
+{
+    dkv_table *t = logging(0, false, true);
+    uint8_t events[256];
+    uint64_t from;
+    size_t at;
+    dkv_span span;
+    assert(t);
+    dkv_set_clock(t, 1000000, 2000000000);
+    assert(dkv_watch(t, DKV_NOW, &from) == 0);
+    static const dkv_act acts[] = {DKV_PUT, DKV_MOVE, DKV_LOOK, DKV_DROP, DKV_DROP};
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        dkv_pair p = {.key = (const uint8_t *)"key", .key_len = 3, .deadline = 2000000 + (int)i};
+        p.act = acts[i];
+        dkv_hold h;
+        if (p.act == DKV_MOVE) {
+            p.want = DKV_PRESENT;
+            assert(dkv_acquire(t, p.key, p.key_len, &h) == 1);
+            p.value = h.value;
+            p.version = h.version;
+            dkv_release(&h);
+        }
+        assert(dkv_prepare(t, &p, 1, &at, &span) == 0);
+        assert(span.records == (p.act != DKV_LOOK && i != 4));
+        assert(dkv_read_events(t, &from, events, sizeof events) == 0);
+        if (span.records)
+            assert(dkv_log_write(t) == 0);
+        dkv_apply(&span);
+        bool told = p.act == DKV_PUT || (p.act == DKV_DROP && i == 3);
+        int64_t n = dkv_read_events(t, &from, events, sizeof events);
+        assert(n == (told ? DKV_EVENT_HEADER + 3 : 0));
+    }
+    dkv_pair lost = {.key = (const uint8_t *)"lost", .key_len = 4, .deadline = DKV_NEVER};
+    assert(dkv_prepare(t, &lost, 1, &at, &span) == 0);
+    dkv_abandon(&span);
+    dkv_unwatch(t);
+    file_is_right(t);
+    gone(t);
+}
+
 int main(void)
 {
     FILE *stream = tmpfile();
@@ -223,6 +404,11 @@ int main(void)
     every_allocation_may_fail(120000, true);
     undoing_gives_back_what_was();
     what_has_no_room_changes_nothing();
+    every_kind_of_operation_is_done_again();
+    what_is_not_whole_is_not_done();
+    what_does_not_fit_is_told();
+    cleaning_keeps_what_is_still_so();
+    events_wait_for_their_record();
     assert(allocated == 0 && owners == 0);
     fclose(stream);
     puts("test_log: ok");
