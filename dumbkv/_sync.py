@@ -82,10 +82,12 @@ class Syncs:
     def _lead(self, table: Logged) -> None:
         table._log_lock()
         try:
+            offset, end, _ = table._log_state()
             with self._condition:
                 self.expect_sound()
+                if self.position >= end:
+                    return  # a writer was first: it closed the file, and there may be no other
                 self._leading = True
-            offset, end, _ = table._log_state()
             table._log_undo(SWAP)
         finally:
             table._log_unlock()
