@@ -29,6 +29,7 @@ endif
 lint: $(VENV)/dev.stamp ## ruff and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m dumbkv_http slo generate --check
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
 	$(BIN)/hadolint deploy/Containerfile
 
