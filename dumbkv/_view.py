@@ -655,7 +655,12 @@ class View(Coded[K, V], MutableMapping[K, V]):
         return ViewBatch(self._store.batch(), self)
 
     def watch(
-        self, prefix: K | None = None, *, since: int | None = None, timeout: float | None = None
+        self,
+        prefix: K | None = None,
+        *,
+        since: int | None = None,
+        timeout: float | None = None,
+        notify: Callable[[], object] | None = None,
     ) -> ViewWatch[K]:
         """Events of the view's keys that begin with `prefix`, in the order of their versions;
         as ``Store.watch``.
@@ -674,7 +679,10 @@ class View(Coded[K, V], MutableMapping[K, V]):
         [('set', 'ann')]
         """
         start = self._prefix if prefix is None else self._start(prefix)
-        return ViewWatch(self._store.watch(start, since=since, timeout=timeout), self)
+        more: dict[str, Any] = {}
+        if notify is not None:  # a client of the service has none
+            more["notify"] = notify
+        return ViewWatch(self._store.watch(start, since=since, timeout=timeout, **more), self)
 
     def __repr__(self) -> str:
         where = f" under {shown(self._prefix)}" if self._prefix else ""
