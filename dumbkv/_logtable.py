@@ -170,6 +170,7 @@ class LogTable:
                 elif self._recording.swept:  # it may be one of those that were removed
                     raise StoreFullError("what had expired was removed to make room")
             case record.Clear():
+                cells.sweep()  # what had expired was not deleted, and does not count as that
                 cells.clear()
 
     def _deadline_at(self, expiry: int) -> int:
