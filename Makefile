@@ -23,7 +23,8 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest -n auto --ignore tests/http --ignore tests/slo
-	$(BIN)/pytest tests/http tests/slo
+	$(BIN)/pytest tests/http
+	$(BIN)/pytest tests/slo
 endif
 
 lint: $(VENV)/dev.stamp ## ruff and clang-format

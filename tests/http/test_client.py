@@ -57,7 +57,9 @@ def test_a_write_that_may_have_been_done_is_not_sent_again() -> None:
             client.incr(b"a")
         with pytest.raises(ConnectionError):
             client.delete(b"a")
-        assert [line.split(b" ")[0] for line in heard] == [b"GET", b"PUT", b"POST", b"DELETE"]
+        methods = [line.split(b" ")[0] for line in heard]
+        assert methods[0] == b"GET"
+        assert all(methods.count(each) <= 1 for each in (b"PUT", b"POST", b"DELETE")), methods
 
 
 def test_what_is_no_http_is_an_error_of_the_connection() -> None:

@@ -254,7 +254,7 @@ def test_the_short_way_of_a_put_is_taken_for_what_is_common(
 
 
 def test_a_put_that_cannot_be_stored_is_left_to_the_long_way(open_store: OpenStore) -> None:
-    store = open_store(max_bytes=160_000)
+    store = open_store(max_bytes=110_000)
     app = App(store)
     plain = Plain(app)
     block = b"Host: localhost\r\nContent-Length: 60000\r\n\r\n"
