@@ -58,8 +58,11 @@ def test_a_write_that_may_have_been_done_is_not_sent_again() -> None:
         with pytest.raises(ConnectionError):
             client.delete(b"a")
         methods = [line.split(b" ")[0] for line in heard]
-        assert methods[0] == b"GET"
-        assert all(methods.count(each) <= 1 for each in (b"PUT", b"POST", b"DELETE")), methods
+        # A PUT may meet the end of the connection before it: then it is not heard at all.
+        assert methods in (
+            [b"GET", b"PUT", b"POST", b"DELETE"],
+            [b"GET", b"POST", b"DELETE"],
+        )
 
 
 def test_what_is_no_http_is_an_error_of_the_connection() -> None:
