@@ -80,8 +80,8 @@ class Transport:
         fields = {**self._headers, **(headers or {})}
         again = 2 if method in _READS else 0
         while True:
-            connection = self._take()
-            connection = self._connected() if connection is None else connection
+            kept = self._take()
+            connection = self._connected() if kept is None else kept
             try:
                 connection.request(method, self._base + target, body, fields)
                 response = connection.getresponse()
@@ -92,7 +92,8 @@ class Transport:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if again and not isinstance(error, TimeoutError):
-                    again -= 1
+                    # A kept one may have been closed at any time: that says nothing of a new one.
+                    again -= kept is None
                     continue
                 if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
                     raise ConnectionError(

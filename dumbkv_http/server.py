@@ -46,6 +46,8 @@ _AT_ONCE = 50e-6  # Seconds it takes to be told of what is ready already...
 _AT_ONCE_EACH = 1e-6  # ...and for each of those more.
 _TURNS = 0.005  # Seconds in each round for answers that are made in turns.
 _SCRAPERS = 2  # A pair of Prometheus, at most.
+_BREATH_EVERY = 0.005  # Seconds at work without a wait, after which other threads get the GIL...
+_BREATH = 20e-6  # ...for they do not wake up in time to take it when it is let go for a call.
 _NEWS_PAUSE = 0.005  # Seconds: those who watch are told of many events at once, not of each.
 
 
@@ -110,6 +112,7 @@ class Server(Accepting):
         self._listening = False
         self._accept_again = 0.0
         self._round_began = 0.0
+        self._breathed = 0.0
         self._next_sweep = 0.0
         self._loop_thread = 0
         self._finished = threading.Event()
@@ -300,10 +303,15 @@ class Server(Accepting):
         if self._resumed or self._accept_again or self._news:
             longest = self._pause(longest)
         asking = self.clock()
+        if asking - self._breathed > _BREATH_EVERY:
+            time.sleep(_BREATH)
+            self._breathed = asking = self.clock()
         events = self._selector.select(longest)
         now = self.clock()
         # What was ready without a wait came while the last round was at work.
         waited = now - asking > _AT_ONCE + len(events) * _AT_ONCE_EACH
+        if waited:
+            self._breathed = now
         self.since = now if waited else self._round_began
         self._round_began = now
         if int(self._wall()) != self.seconds:
