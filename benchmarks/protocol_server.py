@@ -4,7 +4,7 @@ stores in a dict. `python -m benchmarks.protocol_server` prints where it is."""
 import asyncio
 
 STORE: dict[bytes, bytes] = {}
-GOT = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+GOT = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n%b"
 
 
 class Least(asyncio.Protocol):
@@ -22,6 +22,7 @@ class Least(asyncio.Protocol):
             self.pending = data
             return
         method, path, _ = head.split(b" ", 2)
+        close = b"Connection: close\r\n" if b"Connection: close" in head else b""
         if method == b"PUT":
             start = head.index(b"Content-Length: ") + 16
             length = int(head[start:].partition(b"\r\n")[0])
@@ -29,15 +30,17 @@ class Least(asyncio.Protocol):
                 self.pending = data
                 return
             STORE[path] = rest[:length]
-            self.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            self.transport.write(b"HTTP/1.1 204 No Content\r\n%b\r\n" % close)
         else:
             value = STORE.get(path)
             if value is None:
-                self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                self.transport.write(
+                    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n%b\r\n" % close
+                )
             else:
-                self.transport.write(GOT % (len(value), value))
+                self.transport.write(GOT % (len(value), close, value))
         self.pending = b""
-        if b"Connection: close" in head:
+        if close:
             self.transport.close()
 
 
