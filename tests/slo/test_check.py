@@ -6,7 +6,9 @@ import http.server
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,7 +83,9 @@ def test_what_happened_before_does_not_count_when_a_time_is_given(
     service: dumbkv_http.Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.server.metrics.count("GET", "kv", 500)
-    monkeypatch.setattr("time.sleep", lambda seconds: use(service))
+    # Of the look alone: the server of this process sleeps, too.
+    clock = SimpleNamespace(sleep=lambda seconds: use(service), time=time.time)
+    monkeypatch.setattr(look, "time", clock)
     found = look.look(service.url, 1.0)
     assert (found.requests, found.failures) == (51, 0)
 
