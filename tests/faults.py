@@ -15,6 +15,7 @@ class Ran(NamedTuple):
     said: list[str]
     trace: str
     """What strace wrote: the calls on the directory and its files."""
+    logged: str
 
     @property
     def hit(self) -> bool:
@@ -46,7 +47,7 @@ def run(command: list[str], directory: Path, inject: str | None = None) -> Ran:
         [*words, sys.executable, *command], capture_output=True, text=True, timeout=120
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return Ran(done.returncode, done.stdout.splitlines(), trace.read_text())
+    return Ran(done.returncode, done.stdout.splitlines(), trace.read_text(), done.stderr)
 
 
 def asked_after_failure(ran: Ran) -> list[str]:
