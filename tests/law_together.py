@@ -108,7 +108,9 @@ class Together(Base):
             assert what[0] in fails
         else:
             self.model = changed
-            self.versions.append(max([0, *(v for _, v in what if type(v) is int and v > 2**40)]))
+            new = [version for name, version in what if name == "set"]
+            assert min(new, default=1 << 64) > max(self.versions, default=0)
+            self.versions += new
         self.set_clocks()
 
     def batched(
