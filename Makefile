@@ -106,7 +106,7 @@ durable-proof: $(VENV)/test.stamp ## kill -9, power cuts, every call failing, ev
 		tests/test_killed.py tests/test_power.py tests/test_faults.py tests/test_damaged.py $(ARGS)
 
 http-load: $(VENV)/test.stamp ## all objectives under a minute of mixed load, by a real Prometheus
-	DUMBKV_LOAD_SECONDS=$(SECONDS) $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)
+	DUMBKV_LOAD_SECONDS=$(SECONDS) DUMBKV_LOAD_ROUNDS=1 $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)
 
 http-soak: $(VENV)/test.stamp ## 150 slow clients of each kind at once, with the real deadlines
 	DUMBKV_SOAK_REAL=1 $(BIN)/pytest tests/http/test_slow_clients.py -v -s $(ARGS)

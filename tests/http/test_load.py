@@ -1,8 +1,8 @@
 """All objectives under a mixed load, measured by a real Prometheus: what has to hold in production.
 
 256 connections get and put as fast as they can, one more reads the whole store again and again as
-a stream, and Prometheus scrapes each second. A few seconds of it here; `make http-load` runs it
-for a minute.
+a stream, and Prometheus scrapes each second. A few seconds of it here, three times; `make
+http-load` runs it for a minute.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import http.client
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,23 +31,27 @@ from tests.http.test_prometheus import (
     E07,
     E08,
     E09,
+    QUANTILE,
     Prometheus,
     scraping,
 )
 
 SECONDS = int(os.environ.get("DUMBKV_LOAD_SECONDS", "8"))
+ROUNDS = int(os.environ.get("DUMBKV_LOAD_ROUNDS", "3"))
 CONNECTIONS = 256
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "load.lua"
 KEYS = 20_000
 MIB = 1024**2
 
 
-class Load(NamedTuple):
-    """What the clients saw."""
+class Round(NamedTuple):
+    """What the clients saw in SECONDS of load, and the service itself in the same time."""
 
     client: dict[str, float]
     scans: int
     scanned: int
+    p99: float
+    descriptors: list[float]
 
 
 class Scan(threading.Thread):
@@ -98,7 +104,7 @@ def fill(port: int) -> None:
     connection.close()
 
 
-def load(port: int) -> Load:
+def load(port: int, prometheus: Prometheus) -> Round:
     """Everything at once, for SECONDS."""
     url = f"http://127.0.0.1:{port}"
     scan = Scan(port)
@@ -113,7 +119,12 @@ def load(port: int) -> Load:
         scan.join(30)
     assert done.returncode == 0, done.stderr
     assert not scan.failed
-    return Load(json.loads(done.stdout.split("JSON ")[1]), scan.whole, scan.lines)
+    descriptors = series(prometheus, "process_open_fds", SECONDS * 2 // 3)
+    time.sleep(1.5)  # a last scrape
+    query = QUANTILE.format("0.99", "1").partition(" < ")[0]
+    (p99,) = prometheus.values(query.replace("[5m]", f"[{SECONDS + 2}s]"))
+    client = json.loads(done.stdout.split("JSON ")[1])
+    return Round(client, scan.whole, scan.lines, p99, descriptors)
 
 
 def series(prometheus: Prometheus, query: str, seconds: int) -> list[float]:
@@ -133,14 +144,14 @@ def _needs_wrk() -> None:
 
 
 def test_all_objectives_hold_under_a_mixed_load(tmp_path: Path) -> None:
-    lifetime = SECONDS + 90
+    lifetime = SECONDS * ROUNDS + 90
     # The default is 256 connections, and the scan and the scrape come on top.
     with program("--max-connections", "300", lifetime=lifetime) as (process, _, port):
         fill(port)
         with scraping(port, tmp_path, lifetime) as prometheus:
-            seen = load(port)
-            scrapes = prometheus.scrapes()
-            p99 = prometheus.values(E02.partition(" < ")[0])
+            before = prometheus.scrapes()
+            rounds = [load(port, prometheus) for _ in range(ROUNDS)]
+            scrapes = prometheus.scrapes() - before
             within = {
                 name: prometheus.values(query)
                 for name, query in (
@@ -152,30 +163,38 @@ def test_all_objectives_hold_under_a_mixed_load(tmp_path: Path) -> None:
             errors = prometheus.values('sum(http_requests_total{status=~"5.."})')
             window = f"[{SECONDS}s]"
             collections = prometheus.values(f"sum(rate(python_gc_collections_total{window}))")
-            memory = series(prometheus, "process_resident_memory_bytes", SECONDS * 2 // 3)
-            descriptors = series(prometheus, "process_open_fds", SECONDS * 2 // 3)
+            # The first third is for what the service takes once.
+            lately = SECONDS * ROUNDS * 2 // 3
+            memory = series(prometheus, "process_resident_memory_bytes", lately)
             threads = len(os.listdir(f"/proc/{process.pid}/task"))
-    client = seen.client
+    for each in rounds:
+        print(
+            f"\n{each.client['requests']:.0f} requests, {each.client['per_second']:.0f}/s; P99 "
+            f"{each.client['p99'] * 1e3:.1f} ms by client, {each.p99 * 1e3:.1f} ms by histogram; "
+            f"{each.scans} scans, {each.scanned} items; descriptors {min(each.descriptors):.0f} "
+            f"to {max(each.descriptors):.0f}",
+            end="",
+        )
     print(
-        f"\n{client['requests']:.0f} requests, {client['per_second']:.0f}/s; P99 "
-        f"{client['p99'] * 1e3:.1f} ms by client, {p99[0] * 1e3:.1f} ms by histogram; "
-        f"{seen.scans} scans, {seen.scanned} items; {scrapes:.0f} scrapes; "
-        f"gc {collections[0]:.2f}/s; resident {min(memory) / MIB:.1f} to {max(memory) / MIB:.1f} "
-        f"MiB; descriptors {min(descriptors):.0f} to {max(descriptors):.0f}; {threads} threads"
+        f"\n{scrapes:.0f} scrapes; gc {collections[0]:.2f}/s; "
+        f"resident {min(memory) / MIB:.1f} to {max(memory) / MIB:.1f} MiB; {threads} threads"
     )
-    assert client["errors"] == 0
+    for each in rounds:
+        assert each.client["errors"] == 0
+        assert each.scanned > 1000
+        # What this service wants of itself beyond its objectives.
+        assert each.client["p99"] < 0.05
+        assert each.p99 < 0.05
+        assert max(each.descriptors) - min(each.descriptors) <= 2
     assert errors == [0.0]
     # The objectives, by their own queries: a comparison that does not hold gives nothing.
     counts = {name: len(values) for name, values in within.items()}
     assert counts == {**dict.fromkeys(within, 1), "E09": 3}
     assert uncollectable == []
-    # What this service wants of itself beyond them.
-    assert client["p99"] < 0.05
-    assert p99[0] < 0.05
-    assert abs(p99[0] - client["p99"]) < 0.2 * max(p99[0], client["p99"])
+    # The client shares its cores with all the others, so of several rounds the middle one counts.
+    apart = statistics.median(each.p99 / each.client["p99"] for each in rounds)
+    assert 0.8 < apart < 1 / 0.8
     assert collections[0] < 5
     assert max(memory) - min(memory) < 8 * MIB
-    assert max(descriptors) - min(descriptors) <= 2
     assert threads <= 4
-    assert seen.scanned > 1000
-    assert scrapes >= SECONDS * 0.8
+    assert scrapes >= SECONDS * ROUNDS * 0.8

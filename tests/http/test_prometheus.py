@@ -27,12 +27,12 @@ import pytest
 from tests.http.conftest import wait_until
 
 _ERRORS = 'http_requests_total{status=~"5.."}'
-_QUANTILE = "histogram_quantile({}, rate(http_request_duration_seconds_bucket[5m])) < {}"
+QUANTILE = "histogram_quantile({}, rate(http_request_duration_seconds_bucket[5m])) < {}"
 
 E01 = f"1 - ( sum(rate({_ERRORS}[5m])) / sum(rate(http_requests_total[5m])) ) >= 0.999"
-E02 = _QUANTILE.format("0.99", "0.1")
-E03 = _QUANTILE.format("0.95", "0.05")
-E04 = _QUANTILE.format("0.50", "0.02")
+E02 = QUANTILE.format("0.99", "0.1")
+E03 = QUANTILE.format("0.95", "0.05")
+E04 = QUANTILE.format("0.50", "0.02")
 E05 = f"sum(rate({_ERRORS}[5m])) / sum(rate(http_requests_total[5m])) < 0.001"
 E06 = "process_resident_memory_bytes < (450 * 1024 * 1024)"
 E07 = "process_open_fds / process_max_fds < 0.8"
