@@ -110,8 +110,8 @@ class Batch:
         self._checks: dict[bytes, int] = {}
         self._steps: list[tuple[bytes, Step]] = []
         self.results: list[Any] = []
-        """Of each `set`, `delete` and `incr` in order, once the block has ended: the version,
-        whether the key was there, the sum."""
+        """Of each `set`, `delete` and `incr` in order, once the block has ended: the version (None
+        if the batch deletes the key after that), whether the key was there, the sum."""
 
     def check(self, key: Buffer, version: int | None) -> None:
         """Do nothing at all unless `key` is at this version, or absent for None."""
@@ -194,7 +194,11 @@ class Batch:
             plan = Plan(table, self._checks)
             results = [(key, step(plan)) for key, step in self._steps]
             try:
-                versions = dict(zip(plan.keys, table._commit(plan.operations()), strict=True))
+                done = zip(plan.keys.items(), table._commit(plan.operations()), strict=True)
+                versions = {
+                    key: None if becoming.act == DROP else version
+                    for (key, becoming), version in done
+                }
             except ConflictError as conflict:
                 if self._still_holds(table, conflict.key):
                     continue  # another writer came between the look at a key and now

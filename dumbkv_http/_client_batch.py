@@ -36,8 +36,8 @@ class Batch:
         self._checks: dict[bytes, int | None] = {}
         self._steps: list[Document] = []
         self.results: list[Any] = []
-        """Of each `set`, `delete` and `incr` in order, once the block has ended: the version,
-        whether the key was there, the sum."""
+        """Of each `set`, `delete` and `incr` in order, once the block has ended: the version (None
+        if the batch deletes the key after that), whether the key was there, the sum."""
 
     def check(self, key: Buffer, version: int | None) -> None:
         """Do nothing at all unless `key` is at this version, or absent for None."""

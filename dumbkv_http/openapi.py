@@ -90,7 +90,7 @@ _CONTENT: dict[str, tuple[str, Schema]] = {
             ("results",),
             results=_list(
                 _any(
-                    _object(("version",), version=_INTEGER),
+                    _object(("version",), version={"type": ["integer", "null"]}),
                     _object(("deleted",), deleted=_BOOLEAN),
                     _object(("value",), value=_INTEGER),
                 )

@@ -108,8 +108,13 @@ class Together(Base):
             assert what[0] in fails
         else:
             self.model = changed
-            # One that the same batch deletes has no version: 0 or 1 stands there.
-            new = [version for name, version in what if name == "set" and version > 1]
+            last = {bytes(key): name for name, key, *_ in plan}
+            new = []
+            for (name, key, *_), (_, result) in zip(plan, what, strict=True):
+                if name == "set" and last[bytes(key)] == "delete":
+                    assert result is None
+                elif name == "set":
+                    new.append(result)
             assert min(new, default=1 << 64) > max(self.versions, default=0), (new, self.versions)
             self.versions += new
         self.set_clocks()

@@ -57,6 +57,16 @@ def test_steps_see_those_before_them(store: dumbkv.Store) -> None:
     assert store[b"n"] == b"-2"
 
 
+def test_a_set_that_the_batch_deletes_again_has_no_version(store: dumbkv.Store) -> None:
+    store[b"there"] = b"1"
+    with store.batch() as b:
+        for key in (b"there", b"new"):
+            b.set(key, b"2")
+            b.delete(key)
+    assert b.results == [None, True, None, True]
+    assert len(store) == 0
+
+
 def test_expiry_as_with_a_set(store: dumbkv.Store) -> None:
     store.set(b"kept", b"1", ttl=100)
     store.set(b"lost", b"1", ttl=100)
