@@ -53,7 +53,6 @@ def wrk(url: str, connections: int, *args: str) -> dict[str, float]:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(script), url, "--"]
     done = subprocess.run([*command, *args], capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.split("JSON ")[1])
-    assert found["errors"] == 0, done.stdout
     return found
 
 
@@ -71,6 +70,8 @@ def test_get_over_64_connections_beside_the_standard_librarys_server(
             setup=lambda: theirs.append(wrk(stock, 64)),
             rounds=ROUNDS,
         )
+    # A thread per connection over one GIL leaves some of them waiting beyond wrk's two seconds.
+    assert [run["errors"] for run in ours] == [0] * len(ours)
     rates = [statistics.median(r["per_second"] for r in runs) for runs in (ours, theirs)]
     p99 = statistics.median(run["p99"] for run in ours)
     benchmark.extra_info.update(per_second=rates[0], stock_per_second=rates[1], p99=p99)
@@ -95,6 +96,7 @@ def test_gets_and_puts_keep_the_latency_budgets(
     server = {name: quantile(page, int(name[1:]) / 100) for name in BUDGETS}
     benchmark.extra_info.update(client=client, server=server)
     print("  client", in_ms(client), "server", in_ms(server), end=" ")
+    assert seen[0]["errors"] == 0
     assert server_errors(page) == 0
     for name, budget in BUDGETS.items():
         assert client[name] < budget, (name, client)
