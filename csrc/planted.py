@@ -32,11 +32,15 @@ TABLE = [
 TESTS = [
     ("test_table", ["1"]),
     ("test_many", []),
-    ("test_news", []),
+    ("test_journal", []),
+    ("test_events", []),
     ("test_record", []),
     ("test_log", []),
     ("test_failing", []),
 ]
+
+
+THREADS = ["test_threads", "test_threads_news", "test_threads_limit"]
 
 
 class Bug(NamedTuple):
@@ -314,10 +318,13 @@ def survives(bug: Bug | None, threads: bool) -> bool:
             path = where / bug.file
             path.write_text(path.read_text().replace(bug.before, bug.after))
         if threads:
-            build(where, "test_threads", threads=True)
+            for test in THREADS:
+                build(where, test, threads=True)
             turns = TURNS if bug else 1  # a race may be lost once
             return all(
-                run(["setarch", "-R", "./test_threads", "4000"], where) for _ in range(turns)
+                run(["setarch", "-R", f"./{test}", "4000"], where)
+                for _ in range(turns)
+                for test in THREADS
             )
         for test, arguments in TESTS:
             build(where, test, threads=False)

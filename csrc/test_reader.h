@@ -172,4 +172,70 @@ static inline void what_was_told_is_right(dkv_table *t)
         assert(version_of(t, n) == told[n]);
 }
 
+/* What they are told of */
+
+static inline void put_key(dkv_table *t, const uint8_t *key, size_t key_len, int64_t deadline)
+{
+    dkv_hold h;
+    assert(dkv_acquire(t, key, key_len, &h) >= 0);
+    assert(dkv_put(&h, (dkv_value){(const uint8_t *)"v", 1, NULL}, deadline) == 0);
+    release(&h);
+}
+
+static inline void drop_key(dkv_table *t, const uint8_t *key, size_t key_len)
+{
+    dkv_hold h;
+    assert(dkv_acquire(t, key, key_len, &h) == 1);
+    dkv_drop(&h);
+    release(&h);
+}
+
+/* Writes of many keys, some of which go at once. */
+static inline void commit_some(dkv_table *t)
+{
+    enum { SOME = 20 };
+    char keys[SOME][64];
+    dkv_pair pairs[SOME];
+    size_t at;
+    for (size_t i = 0; i < SOME; i++) {
+        uint64_t n = draw(KEYS);
+        pairs[i] = (dkv_pair){.key = (uint8_t *)keys[i],
+                              .key_len = key_of(keys[i], n),
+                              .act = draw(3) ? DKV_PUT : DKV_DROP,
+                              .value = {(uint8_t *)"vv", draw(3), NULL},
+                              .deadline = draw(3) ? DKV_NEVER : now + 1 + (int64_t)draw(900)};
+    }
+    assert(dkv_commit(t, pairs, SOME, &at) == 0);
+    for (size_t i = 0; i < SOME; i++) {
+        bool put = pairs[i].act == DKV_PUT;
+        model[number_of(pairs[i].key, pairs[i].key_len)] =
+            (Expected){put, put ? pairs[i].value.len : 0, 'v', pairs[i].deadline, pairs[i].version};
+    }
+}
+
+/* A walk with everything that makes keys appear and vanish in it. */
+static inline void walk_on(dkv_table *t, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        if (t->evict) /* the model of a single step does not know of evictions */
+            commit_some(t);
+        else if (draw(30) == 0)
+            commit_some(t);
+        else
+            assert(step(t) == 0);
+        if (draw(100) == 0)
+            assert(dkv_sweep(t) >= 0);
+        if (draw(200) == 0) {
+            dkv_hold h;
+            if (dkv_acquire_any(t, &h) == 1) {
+                model[number_of(h.key, h.key_len)].there = false;
+                dkv_drop(&h);
+                release(&h);
+            }
+        }
+        now++;
+        dkv_set_clock(t, now, now);
+    }
+}
+
 #endif

@@ -16,7 +16,7 @@ middle of a method and use the store it interrupts.
 
 from collections.abc import Iterable, Iterator, Mapping
 from threading import RLock
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from dumbkv import _record as record
 from dumbkv._arguments import (
@@ -44,42 +44,22 @@ from dumbkv._arguments import (
     value_from,
 )
 from dumbkv._cells import Cell, Cells
+from dumbkv._changing import Change, Changing
 from dumbkv._entry import Entry
-from dumbkv._logtable import LogTable
 from dumbkv._recorder import Recorder, Turn
-from dumbkv.errors import ClosedError, ConflictError, shown
+from dumbkv.errors import ConflictError, shown
 
 T = TypeVar("T")
 
 MAX_KEY = 1024
 MAX_VALUE = 16 * 1024 * 1024
 _MISSING: Any = object()
-MOVE = 4
-"""Beside what a batch does with a key: give it another deadline and leave the rest."""
 
 
-class Change(NamedTuple):
-    """What is to become of one key."""
-
-    act: int
-    key: bytes
-    value: bytes = b""
-    deadline: int = NEVER
-
-
-class Table(LogTable):
+class Table(Changing):
     """Keys to values, each method one atomic step. Costs are O(1) unless said."""
 
-    __slots__ = (
-        "_awake",
-        "_cells",
-        "_closed",
-        "_default_ttl",
-        "_lock",
-        "_recorder",
-        "max_key",
-        "max_value",
-    )
+    __slots__ = ("max_key", "max_value")
 
     max_key: int
     max_value: int
@@ -516,9 +496,6 @@ class Table(LogTable):
         """Somebody is about to wait: call `_news` once after something happened."""
         self._cells.news.waited = True
 
-    def _news(self) -> None:
-        """Called when something happened that somebody waits for; a store tells them."""
-
     # Its time
 
     def _next_expiry(self) -> float | None:
@@ -528,9 +505,6 @@ class Table(LogTable):
             if self._closed or first == NEVER:
                 return None
             return max(0, first - self._cells.now()) / 1e6
-
-    def _wake(self) -> None:
-        """Called when the table comes to hold a deadline; a store starts its sweeper then."""
 
     def _rest(self) -> bool:
         """The sweeper is about to stop; False when it has to go on."""
@@ -555,113 +529,6 @@ class Table(LogTable):
         self._recorder = Recorder(self, waits)
         self._lock = Turn(self._lock, self, self._recorder)
         self._cells.evicted = self._recorder.evicted
-
-    # Inside the lock
-
-    def _open(self) -> None:
-        if self._closed:
-            raise ClosedError("the store is closed")
-
-    def _default_deadline(self) -> int:
-        return NEVER if self._default_ttl is None else self._deadline(self._default_ttl, None)
-
-    def _deadline(self, span: int | None, epoch: int | None) -> int:
-        cells = self._cells
-        if epoch is not None:
-            return NEVER if epoch == NEVER else max(1, cells.now() + epoch - cells.wall())
-        if span is None:
-            return self._default_deadline()
-        return NEVER if span == NEVER else cells.now() + span
-
-    def _read(self, key: bytes) -> Cell | None:
-        self._open()
-        return self._cells.read(key)
-
-    def _live(self, key: bytes) -> Cell | None:
-        self._open()
-        return self._cells.live(key)
-
-    def _put(self, key: bytes, value: bytes, deadline: int) -> int:
-        self._cells.room_for(key, value)
-        return self._change([Change(PUT, key, value, deadline)])[0]
-
-    def _drop(self, key: bytes) -> None:
-        self._change([Change(DROP, key)])
-
-    def _change(self, changes: Iterable[Change]) -> list[int]:
-        """Do these, for which there is room, as one: the log has them first, if there is one.
-        Gives the versions of what was written and, of what was removed, whether it was there."""
-        wanted = list(changes)
-        if self._recorder is None:
-            done = [self._apply(each, *self._begin(each)) for each in wanted]
-        else:
-            self._recorder.expect_ready()
-            last = self._cells.last_version
-            try:
-                begun = [self._begin(each) for each in wanted]
-                self._record(self._recorder, wanted, begun)
-            except BaseException:
-                self._cells.last_version = last  # versions that nobody has seen may come again
-                raise
-            done = [
-                self._apply(each, self._cells.any(each.key), version)
-                for each, (_, version) in zip(wanted, begun, strict=True)
-            ]
-        self._see_to(min((each.deadline for each in wanted if each.act != LOOK), default=NEVER))
-        self._tell()
-        return done
-
-    def _begin(self, change: Change) -> tuple[Cell | None, int]:
-        """What there is, and the version of the change."""
-        cell = self._live(change.key)
-        if change.act == PUT:
-            return cell, self._cells.next_version()
-        return cell, self._cells.next_if_watched() if change.act == DROP and cell else 0
-
-    def _apply(self, change: Change, cell: Cell | None, version: int) -> int:
-        key = change.key
-        if change.act == PUT:
-            self._cells.put(key, Cell(change.value, version, change.deadline))
-        elif change.act == DROP and cell is not None:
-            self._cells.drop(key, cell, version=version)
-        elif change.act == MOVE and cell is not None:
-            self._cells.restore(key, cell._replace(deadline=change.deadline))
-        return int(cell is not None) if change.act == DROP else version
-
-    def _record(
-        self, recorder: Recorder, changes: list[Change], begun: list[tuple[Cell | None, int]]
-    ) -> None:
-        """Write the changes to the log."""
-        operations: list[record.Operation] = []
-        for each, (cell, version) in zip(changes, begun, strict=True):
-            if each.act == PUT:
-                expiry = self._cells.expiry(each.deadline)
-                operations.append(record.Set(each.key, each.value, version, expiry))
-            elif each.act == MOVE:
-                operations.append(record.Expire(each.key, self._cells.expiry(each.deadline)))
-            elif each.act == DROP and cell is not None:
-                operations.append(record.Delete(each.key))
-        if operations:
-            recorder.write(operations)
-        if operations and recorder.waits:
-            kept = zip(changes, begun, strict=True)
-            recorder.undo[0].extend(
-                (each.key, cell) for each, (cell, _) in kept if each.act != LOOK
-            )
-
-    def _tell(self) -> None:
-        if self._cells.news.due():
-            self._news()
-
-    def _move(self, key: bytes, cell: Cell, deadline: int) -> None:
-        """Give a key another deadline and leave the rest."""
-        self._cells.room_for(key, cell.value)
-        self._change([Change(MOVE, key, cell.value, deadline)])
-
-    def _see_to(self, deadline: int) -> None:
-        if deadline != NEVER and not self._awake:
-            self._awake = True
-            self._wake()
 
     # Arguments
 

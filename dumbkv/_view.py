@@ -13,61 +13,31 @@ The keys of a namespace are found by the store's ordered scan. A view of all key
 the store does, which needs no order and so builds no index.
 """
 
-from collections.abc import (
-    Callable,
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    MutableMapping,
-    ValuesView,
-)
-from itertools import chain, starmap
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+from collections.abc import Callable, Iterator
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from dumbkv._arguments import Buffer, pairs_from
-from dumbkv._codec import BYTES, JSON_VALUE, TEXT_KEY, TEXT_VALUE, Codec, Coded
+from dumbkv._arguments import Buffer
+from dumbkv._codec import BYTES, JSON_VALUE, TEXT_KEY, TEXT_VALUE, Codec
 from dumbkv._view_batch import ViewBatch
+from dumbkv._view_read import ByteStore
 from dumbkv._view_watch import ViewWatch
-from dumbkv.errors import DecodeError, shown
+from dumbkv._view_write import WriteView
+from dumbkv.errors import shown
 
 K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
-T = TypeVar("T")
-_MISSING: Any = object()
 
 if TYPE_CHECKING:
-    from dumbkv._batch import Batches
-    from dumbkv._flight import Fills
-    from dumbkv._modify import Modifies
-    from dumbkv._scan import Scans
-    from dumbkv._table import Table
-    from dumbkv._watch import Watches
-
-    class _Base(  # type: ignore[misc]  # as in Store
-        Scans, Batches, Watches, Fills, Modifies, Table, MutableMapping[bytes, bytes]
-    ): ...
-
-    # At run time they are the store's own, which take no parameters before Python 3.11.
-    class Entry(NamedTuple, Generic[K, V]):
-        key: K
-        value: V
-        version: int
-        expires_at: float | None
-
+    # At run time it is the store's own, which takes no parameters before Python 3.11.
     class Page(NamedTuple, Generic[K, V]):
         items: list[tuple[K, V]]
         next: K | None
-else:
-
-    class _Base:
-        __slots__ = ()
 
 
-class View(Coded[K, V], MutableMapping[K, V]):
+class View(WriteView[K, V]):
     """A mapping of `K` to `V` that is kept in a store of bytes; made by ``Store.namespace``,
     ``text``, ``json`` and ``view``.
 
@@ -89,11 +59,7 @@ class View(Coded[K, V], MutableMapping[K, V]):
     ({'name': 'Anna'}, None)
     """
 
-    __slots__ = ("_store",)
-
-    def __init__(self, store: _Base, prefix: bytes, keys: Codec[K], values: Codec[V]) -> None:
-        super().__init__(prefix, store.max_key, keys, values)
-        self._store = store
+    __slots__ = ()
 
     # Views of the view
 
@@ -144,401 +110,6 @@ class View(Coded[K, V], MutableMapping[K, V]):
         144
         """
         return View(self._store, self._prefix, key_codec, value_codec)
-
-    # Reading
-
-    def __getitem__(self, key: K) -> V:
-        raw = self._raw(key)
-        value = self._store.get(raw)
-        if value is None:
-            raise KeyError(key)
-        return self._value(raw, value)
-
-    @overload
-    def get(self, key: K) -> V | None: ...
-    @overload
-    def get(self, key: K, default: T) -> V | T: ...
-    def get(self, key: K, default: Any = None) -> Any:
-        """The value of `key`, or `default`.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view.get("a"), view.get("a", "none")
-        (None, 'none')
-        """
-        raw = self._raw(key)
-        value = self._store.get(raw)
-        return default if value is None else self._value(raw, value)
-
-    def __contains__(self, key: object) -> bool:
-        return self._raw(key) in self._store
-
-    def __len__(self) -> int:
-        return self._store.count(self._prefix) if self._prefix else len(self._store)
-
-    def __iter__(self) -> Iterator[K]:
-        keys = self._store.scan_keys(prefix=self._prefix) if self._prefix else self._store
-        return map(self._key, keys)
-
-    def keys(self) -> KeysView[K]:
-        """A live view of the keys.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view["a"] = "1"
-        >>> list(view.keys()), view.keys() & {"a", "b"}
-        (['a'], {'a'})
-        """
-        return KeysView(self)
-
-    def values(self) -> ValuesView[V]:
-        """A live view of the values.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view["a"] = [1]
-        >>> list(view.values()), [2] in view.values()
-        ([[1]], False)
-        """
-        return _Values(self)
-
-    def items(self) -> ItemsView[K, V]:
-        """A live view of the pairs.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view["a"] = 1
-        >>> list(view.items())
-        [('a', 1)]
-        """
-        return _Items(self)
-
-    def entry(self, key: K) -> "Entry[K, V] | None":
-        """The key with value, version and expiry, or None when it is not there.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> version = view.set("a", [1])
-        >>> view.entry("a") == ("a", [1], version, None)
-        True
-        """
-        raw = self._raw(key)
-        entry: Any = self._store.entry(raw)
-        if entry is None:
-            return None
-        return entry._replace(  # type: ignore[no-any-return]  # the parameters of Entry are ours
-            key=self._key(entry.key), value=self._value(raw, entry.value)
-        )
-
-    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """The values of those of `keys` that are there, by key, read in one step.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view.update(a=1, b=2)
-        >>> view.get_many(["a", "c"])
-        {'a': 1}
-        """
-        found = self._store.get_many([self._raw(key) for key in keys])
-        return {self._key(raw): self._value(raw, value) for raw, value in found.items()}
-
-    def ttl(self, key: K) -> float | None:
-        """Seconds until `key` expires, or None when it never does; KeyError when absent.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view["a"] = "1"
-        >>> view.ttl("a") is None
-        True
-        """
-        raw = self._raw(key)
-        try:
-            return self._store.ttl(raw)
-        except KeyError:
-            raise KeyError(key) from None
-
-    # Writing
-
-    def __setitem__(self, key: K, value: V) -> None:
-        self._store[self._raw(key)] = self._values.encode(value)
-
-    def set(
-        self,
-        key: K,
-        value: V,
-        *,
-        ttl: float | None = None,
-        expire_at: float | None = None,
-        keep_ttl: bool = False,
-        nx: bool = False,
-        xx: bool = False,
-        if_version: int | None = None,
-    ) -> int | None:
-        """Store `value` under `key`; the new version, or None when a condition failed. The
-        options are those of ``Store.set``.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> version = view.set("a", {"n": 1}, ttl=60)
-        >>> view.set("a", {"n": 2}, if_version=version, keep_ttl=True) is not None
-        True
-        >>> view.set("a", {"n": 3}, if_version=version) is None
-        True
-        """
-        return self._store.set(
-            self._raw(key),
-            self._values.encode(value),
-            ttl=ttl,
-            expire_at=expire_at,
-            keep_ttl=keep_ttl,
-            nx=nx,
-            xx=xx,
-            if_version=if_version,
-        )
-
-    def add(
-        self, key: K, value: V, *, ttl: float | None = None, expire_at: float | None = None
-    ) -> int | None:
-        """Store `value` only when `key` is absent; the version, or None when it was there.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view.add("a", "1", ttl=60) is None, view.add("a", "2") is None
-        (False, True)
-        """
-        return self._store.add(
-            self._raw(key), self._values.encode(value), ttl=ttl, expire_at=expire_at
-        )
-
-    def setdefault(self, key: K, default: V) -> V:
-        """The value of `key`, after storing `default` when it was absent.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view.setdefault("a", []), view.setdefault("a", [1])
-        ([], [])
-        """
-        raw = self._raw(key)
-        return self._value(raw, self._store.setdefault(raw, self._values.encode(default)))
-
-    def update(  # type: ignore[override]  # it takes keys and items() alone for no mapping
-        self, other: Mapping[K, V] | Iterable[tuple[K, V]] = (), /, **named: V
-    ) -> None:
-        """Store every pair of a mapping or of an iterable of pairs, and what is given by name:
-        all of them or none.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view.update({"a": 1}, b=2)
-        >>> view["a"] + view["b"]
-        3
-        """
-        pairs: Iterable[tuple[Any, V]] = chain(pairs_from("update", other), named.items())
-        self._store.update(self._raw_pairs(pairs))
-
-    def set_many(
-        self,
-        items: Mapping[K, V] | Iterable[tuple[K, V]],
-        *,
-        ttl: float | None = None,
-        expire_at: float | None = None,
-    ) -> None:
-        """Store every pair of a mapping or of an iterable of pairs, all with one expiry: all
-        of them or none, in one step.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view.set_many([("a", "1"), ("b", "2")], ttl=60)
-        >>> len(view)
-        2
-        """
-        pairs = self._raw_pairs(pairs_from("set_many", items))
-        self._store.set_many(pairs, ttl=ttl, expire_at=expire_at)
-
-    def incr(self, key: K, by: int = 1, *, ttl: float | None = None) -> int:
-        """Add `by` to the decimal integer at `key` and return the sum; as ``Store.incr``.
-
-        It reads and writes ASCII decimal digits, whatever the codec: to a view of text they
-        are a string, and to one of JSON an integer.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view["n"] = 41
-        >>> view.incr("n"), view["n"]
-        (42, 42)
-        """
-        return self._store.incr(self._raw(key), by, ttl=ttl)
-
-    def decr(self, key: K, by: int = 1, *, ttl: float | None = None) -> int:
-        """Subtract `by`: ``incr`` with the sign turned.
-
-        >>> import dumbkv
-        >>> dumbkv.open().text().decr("n", 3)
-        -3
-        """
-        return self._store.decr(self._raw(key), by, ttl=ttl)
-
-    def touch(self, key: K, ttl: float | None = None, *, expire_at: float | None = None) -> bool:
-        """Give `key` a new expiry and leave its value and version; False when absent.
-
-        >>> import dumbkv
-        >>> dumbkv.open().text().touch("a", 60)
-        False
-        """
-        return self._store.touch(self._raw(key), ttl, expire_at=expire_at)
-
-    def persist(self, key: K) -> bool:
-        """Take the expiry off `key`; whether it had one.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> version = view.set("a", "1", ttl=60)
-        >>> view.persist("a"), view.ttl("a")
-        (True, None)
-        """
-        return self._store.persist(self._raw(key))
-
-    def get_or_set(
-        self,
-        key: K,
-        factory: Callable[[], V],
-        *,
-        ttl: float | None = None,
-        expire_at: float | None = None,
-        timeout: float | None = None,
-    ) -> V:
-        """The value of `key`; when it is absent, the one that ``factory()`` makes, called once
-        for all threads that ask through whatever view; as ``Store.get_or_set``.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view.get_or_set("a", lambda: {"made": True}, ttl=60)
-        {'made': True}
-        """
-        raw = self._raw(key)
-
-        def make() -> bytes:
-            return self._values.encode(factory())
-
-        value = self._store.get_or_set(raw, make, ttl=ttl, expire_at=expire_at, timeout=timeout)
-        return self._value(raw, value)
-
-    def modify(
-        self,
-        key: K,
-        fn: Callable[[V | None], V | None],
-        *,
-        ttl: float | None = None,
-        expire_at: float | None = None,
-    ) -> V | None:
-        """Put what ``fn(value)`` returns in the place of `value`, as one atomic step; the new
-        value. As ``Store.modify``: None is an absent key, `fn` may be called several times,
-        and the expiry stays unless one is given.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view.modify("a", lambda tags: [*(tags or []), "new"])
-        ['new']
-        """
-        raw = self._raw(key)
-
-        def change(value: bytes | None) -> bytes | None:
-            new = fn(None if value is None else self._value(raw, value))
-            return None if new is None else self._values.encode(new)
-
-        value = self._store.modify(raw, change, ttl=ttl, expire_at=expire_at)
-        return None if value is None else self._value(raw, value)
-
-    # Removing
-
-    def __delitem__(self, key: K) -> None:
-        if not self._store.delete(self._raw(key)):
-            raise KeyError(key)
-
-    def delete(self, key: K, *, if_version: int | None = None) -> bool:
-        """Remove `key`; whether it was there (and, if asked, at that version).
-
-        >>> import dumbkv
-        >>> dumbkv.open().text().delete("a")
-        False
-        """
-        return self._store.delete(self._raw(key), if_version=if_version)
-
-    def delete_many(self, keys: Iterable[K]) -> int:
-        """Remove those of `keys` that are there, in one step; how many there were.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view.update(a="1", b="2")
-        >>> view.delete_many(["a", "c"])
-        1
-        """
-        return self._store.delete_many([self._raw(key) for key in keys])
-
-    @overload
-    def pop(self, key: K) -> V: ...
-    @overload
-    def pop(self, key: K, default: T) -> V | T: ...
-    def pop(self, key: K, default: Any = _MISSING) -> Any:
-        """Remove `key` and return its value, or `default`; KeyError without one. A value that
-        does not decode stays.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view["a"] = [1]
-        >>> view.pop("a"), view.pop("a", None)
-        ([1], None)
-        """
-        raw = self._raw(key)
-        while (entry := self._store.entry(raw)) is not None:
-            value = self._value(raw, entry.value)
-            if self._store.delete(raw, if_version=entry.version):
-                return value
-        if default is _MISSING:
-            raise KeyError(key)
-        return default
-
-    def popitem(self) -> tuple[K, V]:
-        """Remove some key and return it with its value; KeyError when there is none. What
-        does not decode is removed too; the DecodeError has it in `key` and `value`.
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().json()
-        >>> view["a"] = [1]
-        >>> view.popitem()
-        ('a', [1])
-        """
-        raw, data = self._popitem() if self._prefix else self._store.popitem()
-        try:
-            return self._pair(raw, data)
-        except DecodeError as error:
-            error.value = data
-            raise
-
-    def _popitem(self) -> tuple[bytes, bytes]:
-        while True:
-            first = self._store.scan(prefix=self._prefix, limit=1).items
-            if not first:
-                raise KeyError("popitem(): the namespace is empty")
-            raw = first[0][0]
-            data = self._store.pop(raw, None)
-            if data is not None:
-                return raw, data
-
-    def clear(self) -> None:
-        """Remove every key of the view. O(n).
-
-        >>> import dumbkv
-        >>> view = dumbkv.open().text()
-        >>> view["a"] = "1"
-        >>> view.clear()
-        >>> len(view)
-        0
-        """
-        if self._prefix:
-            self._store.delete_prefix(self._prefix)
-        else:
-            self._store.clear()
 
     # In order
 
@@ -689,31 +260,8 @@ class View(Coded[K, V], MutableMapping[K, V]):
         codecs = f"{self._keys.name} to {self._values.name}"
         return f"<dumbkv.View: {codecs}{where}, of {self._store!r}>"
 
-    def _raw_items(self) -> Iterable[tuple[bytes, bytes]]:
-        store, prefix = self._store, self._prefix
-        return store.iter_scan(prefix=prefix) if prefix else store.items()
 
-
-class _Values(ValuesView[V]):
-    __slots__ = ()
-    _mapping: View[Any, V]
-
-    def __iter__(self) -> Iterator[V]:
-        return starmap(self._mapping._value, self._mapping._raw_items())
-
-    def __contains__(self, value: object) -> bool:
-        return any(value == each for each in self)
-
-
-class _Items(ItemsView[K, V]):
-    __slots__ = ()
-    _mapping: View[K, V]
-
-    def __iter__(self) -> Iterator[tuple[K, V]]:
-        return starmap(self._mapping._pair, self._mapping._raw_items())
-
-
-class Viewed(_Base):
+class Viewed(ByteStore):
     """What a store has for keys and values of other types, and for parts of its keys."""
 
     __slots__ = ()

@@ -24,9 +24,13 @@ LAYERS: dict[str, set[str]] = {
         *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._record", "dumbkv._recorder"},
         "dumbkv.errors",
     },
-    "dumbkv._table": {
-        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._entry", "dumbkv._logtable"},
+    "dumbkv._changing": {
+        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._logtable"},
         *{"dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
+    },
+    "dumbkv._table": {
+        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._changing", "dumbkv._entry"},
+        *{"dumbkv._recorder", "dumbkv.errors"},
     },
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._sweeper": {"dumbkv.errors"},
@@ -40,9 +44,11 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._codec": {"dumbkv._arguments", "dumbkv.errors"},
     "dumbkv._view_batch": {"dumbkv._batch", "dumbkv._codec"},
     "dumbkv._view_watch": {"dumbkv._codec", "dumbkv._watch"},
+    "dumbkv._view_read": {"dumbkv._codec"},
+    "dumbkv._view_write": {"dumbkv._arguments", "dumbkv._view_read", "dumbkv.errors"},
     "dumbkv._view": {
-        *{"dumbkv._arguments", "dumbkv._codec", "dumbkv.errors"},
-        *{"dumbkv._view_batch", "dumbkv._view_watch"},
+        *{"dumbkv._arguments", "dumbkv._codec", "dumbkv.errors", "dumbkv._view_batch"},
+        *{"dumbkv._view_read", "dumbkv._view_watch", "dumbkv._view_write"},
     },
     "dumbkv._record": {"dumbkv.errors"},
     "dumbkv._files": set(),

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.http.conftest import wait_until
+from tests.loopback import free_port
 
 _ERRORS = 'http_requests_total{status=~"5.."}'
 QUANTILE = "histogram_quantile({}, rate(http_request_duration_seconds_bucket[5m])) < {}"
@@ -120,9 +120,7 @@ def scraping(service_port: int, directory: Path, lifetime: float = 60) -> Iterat
         "- job_name: dumbkv\n"
         f"  static_configs: [{{targets: ['127.0.0.1:{service_port}']}}]\n"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with ExitStack() as stack:
         command = [
             binary,

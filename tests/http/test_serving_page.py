@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.loopback import free_port
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "serving.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -22,9 +23,7 @@ def shown(block: str) -> list[str]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_the_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     script = block.replace("8080", port).replace("python -m", f"{sys.executable} -m")
     done = subprocess.run(
         ["bash", "-eu", "-c", script],

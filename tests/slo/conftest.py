@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 from dumbkv_http.slo.periods import Period, month
 from dumbkv_http.slo.prometheus import Prometheus, PrometheusError
 from tests.http.conftest import wait_until
+from tests.loopback import free_port
 from tests.slo.backfill import History, Incident, blocks
 
 START = int(datetime(2026, 1, 27, tzinfo=timezone.utc).timestamp())
@@ -104,9 +104,7 @@ def over(history: History, folder: Path, *options: str) -> Iterator[Prometheus]:
     """A Prometheus over a history, which scrapes nothing."""
     blocks(history, folder / "data")
     (folder / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         program("prometheus"),
         f"--config.file={folder / 'prometheus.yml'}",

@@ -4,7 +4,6 @@ Alertmanager what keeps what quiet."""
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 from dumbkv_http.slo.generate import GENERATED
 from dumbkv_http.slo.rules import rules
 from tests.http.conftest import wait_until
+from tests.loopback import free_port
 from tests.slo.conftest import program
 
 CONFIG = GENERATED / "alertmanager.yml"
@@ -113,9 +113,7 @@ class Alertmanager:
 @contextmanager
 def running(folder: Path) -> Iterator[Alertmanager]:
     """An Alertmanager with the generated configuration; nobody listens to what it posts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         program("prometheus-alertmanager"),
         f"--config.file={CONFIG}",
