@@ -38,8 +38,9 @@ def test_the_sweeper_is_there_only_while_something_can_expire(open_store: OpenSt
     store[b"a"] = b"1"
     assert sweepers() == 0
     for _ in range(3):
-        store.set(b"b", b"1", ttl=0.02)
+        store.set(b"b", b"1", ttl=60)
         assert sweepers() == 1
+        store.touch(b"b", 0.02)
         eventually(lambda: sweepers() == 0)
         assert len(store) == 1
 

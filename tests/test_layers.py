@@ -30,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "dumbkv._table": {
         *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._changing", "dumbkv._entry"},
-        *{"dumbkv._recorder", "dumbkv.errors"},
+        *{"dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
     },
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._sweeper": {"dumbkv.errors"},
