@@ -56,14 +56,18 @@ class Accepting(HTTPServer):
         self._listening = on
 
     def _accept(self, now: float) -> None:
-        for _ in range(_ACCEPT_BATCH):
+        for taken in range(_ACCEPT_BATCH):
             try:
                 sock, address = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in _NO_ROOM:
-                    self._out_of_descriptors(now)
+                    # accept() wants a descriptor before it looks whether anybody is there. After
+                    # one that took the last, the listener tells; making room would be by closing
+                    # the client that has just come in.
+                    if not taken:
+                        self._out_of_descriptors(now)
                     return
                 continue  # accept(2): an error of the new connection, which is gone already.
             self._admit(sock, address, now)

@@ -98,6 +98,18 @@ def test_without_a_descriptor_the_scrape_answers_and_no_cpu_is_burnt() -> None:
         assert process.poll() is None
 
 
+def test_the_last_descriptor_serves_one_client_after_the_other() -> None:
+    with program() as (process, _, port), connect(port) as scraper:
+        assert b" 200 OK" in ask(scraper, SCRAPE)
+        used = len(os.listdir(f"/proc/{process.pid}/fd"))
+        hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used + 1, hard))
+        for _ in range(20):
+            with connect(port) as client:
+                assert ask(client, _PUT + b"hello")[:12] in (b"HTTP/1.1 201", b"HTTP/1.1 204")
+        assert sample(ask(scraper, SCRAPE), "dumbkv_http_connections_refused_total") == 0
+
+
 def serves(port: int) -> bool:
     with connect(port) as client:
         try:
