@@ -69,6 +69,11 @@ class StoreCollector(Collector):
             if stats:
                 counter.add_metric([self._name], stats[field])
             yield counter
+        if stats and self._store._room is not None:
+            text = "The most that memory_bytes may be: writes past it are refused."
+            gauge = GaugeMetricFamily("dumbkv_max_bytes", text, labels=["store"])
+            gauge.add_metric([self._name], self._store._room)
+            yield gauge
         if stats and self._store.path is not None:
             yield from self._log(stats)
 

@@ -227,6 +227,18 @@ def test_prometheus_learns_of_the_log(open_store: OpenStore, path: Path) -> None
     assert registry.get_sample_value("dumbkv_log_files", {"store": "other"}) is None
 
 
+def test_prometheus_learns_where_writes_are_refused(open_store: OpenStore) -> None:
+    registry = CollectorRegistry()
+    registry.register(StoreCollector(open_store(max_bytes=1 << 20), name="main"))
+    registry.register(StoreCollector(open_store(max_bytes=1 << 20, eviction="lru"), name="cache"))
+    registry.register(StoreCollector(open_store(), name="all"))
+    found = {
+        name: registry.get_sample_value("dumbkv_max_bytes", {"store": name})
+        for name in ("main", "cache", "all")
+    }
+    assert found == {"main": 1 << 20, "cache": None, "all": None}
+
+
 # A disk that is full
 
 

@@ -264,6 +264,12 @@ def _alerts(report: Report) -> Section:
     times = sum(each.times for each in report.alerts)
     then = "not known" if report.alerts_before is None else str(report.alerts_before)
     told = f"Alerts that fired: {times}; in {report.before.name}: {then}."
+    if report.notifications is not None:
+        before = report.notifications_before
+        told += (
+            f" Alertmanager sent {report.notifications} notifications; in {report.before.name}: "
+            f"{'not known' if before is None else before}."
+        )
     rows: list[tuple[str | Cell, ...]] = [
         (
             each.name,

@@ -11,7 +11,7 @@ from dumbkv_http.slo.minutes import MINUTE
 from dumbkv_http.slo.periods import Period
 from dumbkv_http.slo.prometheus import Prometheus
 
-__all__ = ["AlertCount", "fatigue", "intervals"]
+__all__ = ["AlertCount", "fatigue", "intervals", "notifications"]
 
 # An alert comes some time after its incident began, and may outlast it by its longest range.
 _LATE = 6 * 3600
@@ -57,6 +57,13 @@ def fatigue(prometheus: Prometheus, period: Period, found: Sequence[Incident]) -
         lengths = [(end - begin) // MINUTE for begin, end in times]
         rows.append(AlertCount(name, severity, len(times), sum(lengths), max(lengths), idle))
     return sorted(rows, key=lambda each: (-each.times, each.name, each.severity))
+
+
+def notifications(prometheus: Prometheus, period: Period) -> int | None:
+    """How often Alertmanager told someone, or None where Prometheus does not scrape it."""
+    sent = f"sum(increase(alertmanager_notifications_total[{period.seconds}s]))"
+    found = prometheus.value(sent, period.end)
+    return None if found is None else round(found)
 
 
 def intervals(values: Sequence[float | None]) -> list[tuple[int, int]]:

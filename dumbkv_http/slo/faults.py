@@ -12,7 +12,7 @@ from dumbkv_http.slo.objectives import DAY, HOUR, MEMORY, MINUTE, Severity
 
 __all__ = ["FAULTS", "Fault"]
 
-_DATA_SHARE = 0.8
+_LARGE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ _PROCESS = (
     'process_resident_memory_bytes{job="$job"} and on (job, instance) process_open_fds{job="$job"}'
 )
 _MEMORY = 'process_resident_memory_bytes{job="$job"}'
+_DATA = 'dumbkv_memory_bytes{job="$job"}'
+_MOST = 'dumbkv_max_bytes{job="$job"}'
 _AGE = 'time() - process_start_time_seconds{job="$job"}'
 
 FAULTS = (
@@ -86,13 +88,16 @@ FAULTS = (
     Fault(
         alert="DumbKVDataLarge",
         severity="ticket",
-        condition='sum by (job, instance) (dumbkv_memory_bytes{job="$job"}) '
-        f">= {_DATA_SHARE * MEMORY.limit:.0f}",
+        # Of what the process may use, or of what the store may before it refuses writes: whichever
+        # it comes to first. By default that is the store's limit, which is the lower one.
+        condition=f"sum by (job, instance) ({_DATA}) / {MEMORY.limit} >= {_LARGE} "
+        f"or max by (job, instance) ({_DATA} / {_MOST}) >= {_LARGE}",
         wait=15 * MINUTE,
-        summary="The data of {{ $labels.instance }} takes {{ $value | humanize1024 }}B, "
-        f"{_DATA_SHARE:.0%} of the memory objective",
-        action="The rest of the process needs room too. Lower --max-bytes, or give the container "
-        "more and raise the objective.",
+        summary="The data of {{ $labels.instance }} takes {{ $value | humanizePercentage }} of the "
+        "room there is",
+        action="If it goes on, writes are refused or the process outgrows its container. Give keys "
+        "a ttl or delete some, use --eviction lru if it is a cache, or raise --max-bytes, and the "
+        "memory objective with it.",
     ),
     Fault(
         alert="DumbKVMemoryRising",

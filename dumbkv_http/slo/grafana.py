@@ -33,7 +33,6 @@ def grafana() -> dict[str, Any]:
                     "query": "prometheus",
                     "skipUrlSync": False,
                     "multi": False,
-                    "allowCustomValue": True,
                     "includeAll": False,
                 }
             ]

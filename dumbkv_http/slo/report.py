@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dumbkv_http.slo import history
 from dumbkv_http.slo.advice import Criterion, criteria, recommendations
-from dumbkv_http.slo.fatigue import AlertCount, fatigue
+from dumbkv_http.slo.fatigue import AlertCount, fatigue, notifications
 from dumbkv_http.slo.incidents import Incident, incidents
 from dumbkv_http.slo.latency import Spread, change, spread
 from dumbkv_http.slo.minutes import MINUTE, Minutes, coverage, look
@@ -72,6 +72,8 @@ class Report:
     shift: tuple[float, float] | None
     alerts: list[AlertCount]
     alerts_before: int | None
+    notifications: int | None
+    notifications_before: int | None
     criteria: list[Criterion]
     recommendations: list[str]
     hours: list[Hour]
@@ -152,6 +154,8 @@ def make(
         shift=change(durations_before, durations),
         alerts=alerts,
         alerts_before=alerts_before,
+        notifications=notifications(prometheus, period),
+        notifications_before=notifications(prometheus, period.previous),
         criteria=criteria(months, unplanned, trusted, times, alerts_before),
         recommendations=recommendations(months),
         hours=_hours(minutes, memory),

@@ -26,5 +26,9 @@ def prometheus(
         "global": {"scrape_interval": interval, "evaluation_interval": interval},
         "rule_files": ["dumbkv.rules.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
-        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [
+            {"job_name": JOB, "static_configs": [{"targets": [target]}]},
+            # For reports: how often someone was told.
+            {"job_name": "alertmanager", "static_configs": [{"targets": [alertmanager]}]},
+        ],
     }

@@ -32,6 +32,7 @@ _START = f"process_start_time_seconds{{{LABELS}}}"
 _POISONED = f"dumbkv_log_poisoned{{{LABELS}}}"
 _ALL = dict.fromkeys(BASE, GONE)
 _DATA = f'dumbkv_memory_bytes{{{LABELS},store="default"}}'
+_MOST = f'dumbkv_max_bytes{{{LABELS},store="default"}}'
 _FULL = f'http_requests_total{{{LABELS},handler="kv",method="PUT",status="507"}}'
 _GC = [f'python_gc_collections_total{{{LABELS},generation="{n}"}}' for n in (0, 1)]
 _LOST = f'python_gc_objects_uncollectable_total{{{LABELS},generation="2"}}'
@@ -44,12 +45,20 @@ def _wrong(gauge: str, value: float | None, minutes: int = 30) -> Phase:
     return Phase(minutes, gauges={gauge: value})
 
 
+def _data(size: int, most: float | None = BASE[_MOST]) -> Phase:
+    return Phase(30, gauges={_DATA: size, _MOST: most})
+
+
 def _busy(young: float, middle: float) -> Phase:
     return Phase(30, rates={_GC[0]: young, _GC[1]: middle})
 
 
-def _young(minutes: int) -> Phase:
-    return Phase(minutes, slopes={_RSS: _RISE}, gauges={_START: 240 * 60})
+def _grown(minutes: int, since: int) -> Phase:
+    return Phase(minutes, slopes={_RSS: _RISE}, gauges={_START: since * 60})
+
+
+def _steep(minutes: int) -> Phase:
+    return Phase(minutes, slopes={_RSS: _RISE * 1.2})
 
 
 def _around(which: Alert, bad: Phase, good: Phase, wait: int) -> list[Condition]:
@@ -80,7 +89,9 @@ CONDITIONS = [
     *_around(_blind, _wrong(_OPEN, GONE), _wrong(_OPEN, GONE, 4), 5),
     *_around(_blind, _wrong(_RSS, GONE), _wrong(_RSS, GONE, 4), 5),
     *_around(_poisoned, _wrong(_POISONED, 1), _wrong(_POISONED, 0), 0),
-    *_around(_large, _wrong(_DATA, 377487360), _wrong(_DATA, 377487359), 15),
+    # Without a limit of its own, and with one of 250 million bytes.
+    *_around(_large, _data(377_487_360, GONE), _data(377_487_359, GONE), 15),
+    *_around(_large, _data(200_000_000), _data(199_999_999), 15),
     # Everything a target has is gone with it.
     *_around(_absent, Phase(30, gauges=_ALL), Phase(4, gauges=_ALL), 5),
     # A rate reaches its height when five minutes are full of it: at minute 25, and 5 to wait.
@@ -91,8 +102,11 @@ CONDITIONS = [
     # Refused writes, one in three minutes; a single one is not enough to hold for a minute more.
     Condition(_full, [_CALM, Phase(1, rates={_FULL: 1}), _AFTER], (22, 25), (21, 26)),
     # A leak that would reach the limit in 30 hours: after six the day ahead shows it, and an hour
-    # to wait; one that is slower; and the same in a process that has just started.
+    # to wait; and one that is slower.
     Condition(_rising, [Phase(600, slopes={_RSS: _RISE})], (425, 600), (300, 415), step=5),
     Condition(_rising, [Phase(600, slopes={_RSS: _RISE * 0.85})], (), (425, 600), step=5),
-    Condition(_rising, [_young(600)], (), (425, 600), step=5),
+    # One that was started after 100 minutes is old enough after 460.
+    Condition(_rising, [_grown(600, 100)], (520, 600), (425, 515), step=5),
+    # The line through six hours of which the last ones rise: flatter than the rise itself.
+    Condition(_rising, [Phase(600), _steep(600)], (945, 1200), (600, 940), step=5),
 ]  # fmt: skip

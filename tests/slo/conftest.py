@@ -1,4 +1,4 @@
-"""Fixtures: four months of metrics in a real Prometheus, the reports on them, and a browser."""
+"""Fixtures: 145 days of metrics in a real Prometheus, the reports on them, and a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.loopback import free_port
 from tests.slo.backfill import History, Incident, blocks
 
 START = int(datetime(2026, 1, 27, tzinfo=timezone.utc).timestamp())
-DAYS = 94  # To the end of April.
+DAYS = 145
 
 
 def minute(day: str, clock: str) -> int:
@@ -31,17 +31,21 @@ def minute(day: str, clock: str) -> int:
 
 
 FAILING = Incident(minute("02-10", "09:17"), 20, "errors", 1.0)
-HALF_SLOW = Incident(minute("02-20", "03:05"), 120, "slow", 0.5)
+HALF_SLOW = Incident(minute("02-20", "03:05"), 600, "slow", 0.5)
 SLOW = Incident(minute("03-02", "22:30"), 600, "slow", 0.9)
 DRIP = Incident(minute("03-09", "12:00"), 240, "errors", 0.02)
 DOWN = Incident(minute("03-18", "23:41"), 25, "down")
 RESTART = Incident(minute("03-25", "06:00"), 1, "down")
 HALF_FAILING = Incident(minute("04-07", "01:02"), 10, "errors", 0.5)
+OUTAGE = Incident(minute("05-12", "14:38"), 90, "errors", 1.0)
+INCIDENTS = (FAILING, HALF_SLOW, SLOW, DRIP, DOWN, RESTART, HALF_FAILING, OUTAGE)
 UNSEEN = range(minute("02-25", "10:01"), minute("02-25", "12:00"))
 """Scrapes that Prometheus did not make while the service went on."""
 PAGE = range(HALF_FAILING.start + 3, HALF_FAILING.start + 12)
 FALSE_PAGE = range(minute("04-20", "17:00"), minute("04-20", "17:05"))
 """When an alert fired: with the incident above, and with none."""
+TOLD = [each for times in (PAGE, FALSE_PAGE) for each in (times.start, times.stop)]
+"""When Alertmanager sent a notification: that it fires, and that it is over."""
 
 
 class Watched(History):
@@ -58,6 +62,11 @@ class Watched(History):
             ):
                 if any(number in each for each in times):
                     yield f'ALERTS{{alertname="{name}",alertstate="firing",{labels}}} 1 {at}\n'
+            sent = sum(number >= each for each in TOLD)
+            yield (
+                'alertmanager_notifications_total{integration="webhook",job="alertmanager"} '
+                f"{sent} {at}\n"
+            )
             yield page
 
 
@@ -133,8 +142,8 @@ def over(history: History, folder: Path, *options: str) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="session")
 def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
-    """Four months of history behind a Prometheus."""
-    history = Watched(START, DAYS, (FAILING, HALF_SLOW, SLOW, DRIP, DOWN, RESTART, HALF_FAILING))
+    """The history behind a Prometheus."""
+    history = Watched(START, DAYS, INCIDENTS)
     with over(history, tmp_path_factory.mktemp("months")) as prometheus:
         yield Months(prometheus, history)
 

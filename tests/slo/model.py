@@ -58,10 +58,11 @@ class _Ratio:
 
     def consumed(self, now: int) -> float:
         """The share of the budget that is used, or -1 where that means nothing yet."""
-        total = self._total[now]
-        if total < 10_000 or (now + 1) * self.step < 7 * 1440:
+        total = self._over(self._total, now, 30 * 1440)
+        # The rule takes each of its own samples for five minutes, however far apart they are.
+        if total < 10_000 or (now + 1) * 5 < 7 * 1440:
             return -1.0
-        return self._bad[now] / total / self.budget
+        return self._over(self._bad, now, 30 * 1440) / (total * self.budget)
 
 
 def firing(phases: Iterable[Phase], step: int = 1) -> list[set[Alert]]:

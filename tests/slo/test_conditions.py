@@ -10,7 +10,7 @@ import pytest
 from dumbkv_http.slo.rules import rules
 from tests.slo.conditions import CONDITIONS, Condition
 from tests.slo.model import LEVEL_0
-from tests.slo.promtool import check, series, unit_test
+from tests.slo.promtool import check, other_job, series, unit_test
 
 
 def expectations(condition: Condition) -> dict[int, list[dict[str, str]]]:
@@ -22,7 +22,8 @@ def expectations(condition: Condition) -> dict[int, list[dict[str, str]]]:
 
 
 def the_test(content: dict[str, Any], condition: Condition) -> dict[str, Any]:
-    given = series(condition.phases, condition.step)
+    minutes = sum(phase.minutes for phase in condition.phases)
+    given = series(condition.phases, condition.step) | other_job(minutes, condition.step)
     return unit_test(content["groups"], given, expectations(condition), condition.step)
 
 

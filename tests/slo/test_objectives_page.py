@@ -126,7 +126,7 @@ def test_an_objective_is_shown_with_its_target_and_its_query(
 
 def test_every_figure_in_a_query_is_one_that_there_is(tmp_path: Path) -> None:
     with (
-        dumbkv.open(tmp_path / "data") as store,
+        dumbkv.open(tmp_path / "data", max_bytes=1 << 20) as store,
         dumbkv_http.serve(store) as service,
         urllib.request.urlopen(f"{service.url}/metrics", timeout=30) as answer,
     ):

@@ -21,12 +21,16 @@ from tests.slo.conftest import (
     FAILING,
     HALF_FAILING,
     HALF_SLOW,
+    OUTAGE,
     PAGE,
     RESTART,
     SLOW,
     START,
+    TOLD,
     Months,
 )
+
+MONTHS = ("2026-01", "2026-02", "2026-03", "2026-04", "2026-05")
 
 
 class Run(NamedTuple):
@@ -44,7 +48,7 @@ def runs(months: Months, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """`slo report` for each of the months in turn, into one folder."""
     folder = tmp_path_factory.mktemp("reports")
     found = {}
-    for name in ("2026-01", "2026-02", "2026-03", "2026-04"):
+    for name in MONTHS:
         url = months.prometheus.url
         status = main(["slo", "report", "--prometheus", url, "--month", name, "--out", str(folder)])
         found[name] = Run(
@@ -75,7 +79,7 @@ def incidents(run: Run, kind: str) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("name", ["2026-01", "2026-02", "2026-03", "2026-04"])
+@pytest.mark.parametrize("name", MONTHS)
 def test_the_months_are_the_truth(runs: dict[str, Run], months: Months, name: str) -> None:
     truth = months.truth(month(name))
     availability = ratio(runs[name], "availability")
@@ -90,8 +94,9 @@ def test_the_months_are_the_truth(runs: dict[str, Run], months: Months, name: st
 
 
 def test_the_exit_status_tells_met_from_missed_from_unknown(runs: dict[str, Run]) -> None:
-    assert [run.status for run in runs.values()] == [2, 0, 1, 0]
-    assert [run.report["state"] for run in runs.values()] == ["unknown", "met", "missed", "met"]
+    assert [run.status for run in runs.values()] == [2, 0, 1, 0, 1]
+    states = ["unknown", "met", "missed", "met", "missed"]
+    assert [run.report["state"] for run in runs.values()] == states
     assert "**\u2717 Missed: P99 latency.**" in runs["2026-03"].text
 
 
@@ -109,7 +114,7 @@ def test_every_incident_is_found_at_its_minute_and_no_other(runs: dict[str, Run]
         for kind in ("availability", "latency-p99", "latency-p50", "down")
     }
     assert found == {
-        "availability": [shown(FAILING), shown(DRIP), shown(HALF_FAILING)],
+        "availability": [shown(FAILING), shown(DRIP), shown(HALF_FAILING), shown(OUTAGE)],
         "latency-p99": [shown(HALF_SLOW), shown(SLOW)],
         "latency-p50": [shown(SLOW)],  # Half of the requests may be slow.
         "down": [shown(DOWN), shown(RESTART)],
@@ -144,9 +149,11 @@ def test_three_months_in_a_row_are_told_from_the_history(runs: dict[str, Run]) -
 
     assert criteria("2026-03")[0] == "unknown"  # January is not known.
     assert criteria("2026-04")[:3] == ["met", "missed", "met"]
-    lines = history.read(runs["2026-04"].folder / "slo-history.jsonl")
+    assert criteria("2026-05")[:2] == ["missed", "missed"]
+    lines = history.read(runs["2026-05"].folder / "slo-history.jsonl")
     assert [each.period for each in lines] == [*runs]
-    assert [each.states["availability"] for each in lines] == ["unknown", "met", "met", "met"]
+    states = ["unknown", "met", "met", "met", "missed"]
+    assert [each.states["availability"] for each in lines] == states
 
 
 def test_alerts_are_counted_and_those_without_an_incident_told(runs: dict[str, Run]) -> None:
@@ -163,6 +170,13 @@ def test_alerts_are_counted_and_those_without_an_incident_told(runs: dict[str, R
     ]
     assert report["alerts_before"] == 0
     assert report["criteria"][3]["state"] == "missed"
+
+
+def test_what_alertmanager_sent_is_told_where_it_is_scraped(runs: dict[str, Run]) -> None:
+    april = runs["2026-04"]
+    assert (april.report["notifications"], april.report["notifications_before"]) == (len(TOLD), 0)
+    assert f"Alertmanager sent {len(TOLD)} notifications; in 2026-03: 0." in april.text
+    assert runs["2026-01"].report["notifications_before"] is None  # Nothing was scraped then.
 
 
 def test_latency_is_compared_with_the_month_before(runs: dict[str, Run]) -> None:

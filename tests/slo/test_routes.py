@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dumbkv_http.slo.alertmanager import alertmanager
 from dumbkv_http.slo.generate import GENERATED
 from dumbkv_http.slo.rules import rules
 from tests.http.conftest import wait_until
@@ -45,9 +46,9 @@ def in_order(alerts: list[dict[str, str]]) -> list[list[tuple[str, str]]]:
     return sorted(sorted(labels.items()) for labels in alerts)
 
 
-def told(labels: dict[str, str]) -> str:
+def told(labels: dict[str, str], config: Path = CONFIG) -> str:
     """The receivers that amtool says an alert reaches, with commas between them."""
-    command = [program("amtool"), "config", "routes", "test", f"--config.file={CONFIG}"]
+    command = [program("amtool"), "config", "routes", "test", f"--config.file={config}"]
     command += [f"{label}={value}" for label, value in labels.items()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout.strip()
@@ -180,3 +181,49 @@ def test_what_fires_together_is_told_once(
         alertmanager.post([first, *fires, last])
         wait_until(lambda: first not in alertmanager.heard(), seconds=30)
         assert in_order(alertmanager.heard()) == in_order([*heard, last])
+
+
+UNKNOWN = [
+    {"alertname": "Else", "severity": "warning"},
+    {"severity": "policy", "budget_level": "4"},
+    {"severity": "page", "budget_level": "3"},
+]
+KINDS = [
+    *({"severity": "policy", "budget_level": level} for level in MATRIX),
+    {"severity": "page", "slo": "availability"},
+    {"severity": "ticket", "slo": "availability"},
+    *UNKNOWN,
+]
+"""Labels of each kind that some route tells from the others."""
+
+
+def changed_routes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The configuration with another receiver or without a matcher, one at a time."""
+    count = len(list(routes(alertmanager())))
+    for place in range(count):
+        for what in ("receiver", "matchers"):
+            config = alertmanager()
+            route = list(routes(config))[place]
+            if what == "receiver":
+                route["receiver"] = "page" if route["receiver"] != "page" else "ticket"
+            elif "matchers" in route:
+                del route["matchers"]
+            else:
+                continue
+            yield f"{what} of route {place}", config
+
+
+def routes(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    found = [config["route"]]
+    for route in found:
+        yield route
+        found += route.get("routes", [])
+
+
+@pytest.mark.parametrize(
+    "config", [each for _, each in changed_routes()], ids=[what for what, _ in changed_routes()]
+)
+def test_a_changed_route_tells_someone_else(config: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "alertmanager.json"
+    path.write_text(json.dumps(config))
+    assert any(told(labels, path) != told(labels) for labels in KINDS)
