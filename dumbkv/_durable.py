@@ -77,7 +77,7 @@ class Disk:
         if long >= _clean.PAY:
             self._clean_if_it_can(lambda: self.cleaner.pay(store))
         self.log.room(store, need, little=long >= _clean.PAY)
-        if long >= _clean.BEGIN:
+        if long >= _clean.BEGIN or self.log.is_long(store):
             self.keeper.hurry()
 
     def _clean_if_it_can(self, clean: Callable[[], object]) -> None:
@@ -128,6 +128,7 @@ class Disk:
             if store.closed or self.syncs.error is not None:
                 return False
             self._sync_due(store)
+            self._go_on_in_another_file(store)
             self._clean_if_it_can(lambda: self._clean(store))
         return self.syncs.error is None
 
@@ -135,6 +136,22 @@ class Disk:
         due = written(store) if self.fsync == "everysec" else self.syncs.waited_for
         if due > self.syncs.position:
             self.syncs.wait(store, due)
+
+    def _go_on_in_another_file(self, store: "Durable") -> None:
+        """If the newest is long. What is left of it for a turn is what was written while the disk
+        was asked for what was written while it was asked for the most."""
+        if not self.log.is_long(store):
+            return
+        for _ in range(2):
+            self.syncs.wait(store, written(store))
+        with _turn(store):
+            if store.closed or self.syncs.error is not None or not self.log.is_long(store):
+                return
+            self.log.close_file(store)
+            try:
+                self.log.begin_file(store)
+            except OSError as error:  # whoever writes next tries again
+                logger.error("%s: no other file could be begun: %s", self.path, error)
 
     def _clean(self, store: "Durable") -> None:
         if self.cleaner.share(store) < _clean.BEGIN:

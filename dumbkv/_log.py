@@ -3,8 +3,9 @@
 The table appends records to the newest file by itself, into room that was made before; whatever
 else is done to files is done here, by the writer whose turn it is, when nothing is prepared.
 
-A file that has its size is closed and another one begun. The order of steps is what recovery
-counts on (:mod:`dumbkv._recovery`): all of a file is on the disk before its closing record is
+A file that has its size is closed and another one begun: by the store's thread, which first brings
+it to the disk beside running writes, or by a writer that is faster. The order of steps is what
+recovery counts on (:mod:`dumbkv._recovery`): all of a file is on the disk before its closing record is
 written, that is on the disk before there is a next file, and that one's header before its
 first record.
 """
@@ -24,6 +25,8 @@ LEAST_FILE = 4 << 20
 LARGEST_FILE = 256 << 20
 FILES = 8
 """A file has about this share of what the store holds."""
+LATE = 1.5
+"""A writer closes a file itself once it has so many times its size."""
 LEAST_ROOM, MOST_ROOM = 256 << 10, 16 << 20
 """How much room is made at a time."""
 
@@ -77,18 +80,22 @@ class Log:
         """Make room for a record of `need` bytes, and some for others if not asked for little;
         DiskFullError when the disk has none."""
         offset, _, records = table._log_state()
-        if self._header is not None and records and offset + need > self._target:
+        if self._header is not None and records and offset + need > LATE * self._target:
             self.close_file(table)
         if self._header is None:
             self.begin_file(table, need)
             offset = HEADER_SIZE
         self._extend(table, offset, need, LEAST_ROOM if little else MOST_ROOM)
 
+    def is_long(self, table: Table) -> bool:
+        """Whether it is time for the next file."""
+        return self.is_open and table._log_state()[0] >= self._target
+
     def _extend(self, table: Table, offset: int, need: int, most: int) -> None:
         """The file always keeps room for its closing record."""
         least = offset + need + CLOSING_SIZE
         chunk = min(most, max(LEAST_ROOM, self._target // 4))
-        end = max(least, min(offset + chunk, self._target + CLOSING_SIZE))
+        end = max(least, min(offset + chunk, int(LATE * self._target) + CLOSING_SIZE))
         have = self.sizes[self._newest]
         while end > have:
             try:

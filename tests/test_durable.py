@@ -602,6 +602,45 @@ def test_the_log_is_never_much_longer_than_what_it_holds(
         assert {key: again.entry(key) for key in keys} == before
 
 
+def fill_a_file(store: dumbkv.Store) -> None:
+    """To more than its size, and less than a writer would close it at."""
+    for n in range(36):
+        store[b"%d" % n] = bytes(1000)
+
+
+def until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_long_file_is_closed_by_the_thread_of_the_store(
+    open_store: OpenStore, path: Path
+) -> None:
+    with small_files():
+        store = open_store(path=path, fsync="never")
+        fill_a_file(store)
+        until(lambda: store.stats().log_files == 2)
+        assert store._log_state()[2] == 0
+        store[b"a"] = b"1"
+        assert len(reopened(open_store, store)) == 37
+
+
+def test_a_writer_begins_the_file_that_the_thread_of_the_store_could_not(
+    open_store: OpenStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_files():
+        store = open_store(path=path, fsync="never")
+        with mock.patch.object(_log, "sync_directory", failing):
+            fill_a_file(store)
+            until(lambda: "no other file could be begun" in caplog.text)
+        assert store.stats().log_files == 1
+        store[b"a"] = b"1"
+        assert store.stats().log_files == 2
+        assert len(reopened(open_store, store)) == 37
+
+
 def test_a_snapshot_leaves_only_what_is_needed(open_store: OpenStore, path: Path) -> None:
     with (
         small_files(),
