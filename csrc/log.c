@@ -393,10 +393,9 @@ int dkv_log_write(dkv_table *t)
     log->records++;
     log->evicted.used = 0;
     uint64_t told;
-    size_t at = DKV_HEAD;
-    dkv_operation first;
-    if (!dkv_decode(log->record.bytes, size, &at, &first) && first.kind == DKV_OP_SYNCED) {
-        told = first.number;
+    const uint8_t *first = log->record.bytes + DKV_HEAD;
+    if (*first == DKV_OP_SYNCED) { /* what has no change in it is not written */
+        memcpy(&told, first + 1, sizeof told);
         atomic_compare_exchange_strong(&log->synced, &told, 0);
     }
     return 0;

@@ -110,10 +110,11 @@ static int64_t replaced(const dkv_span *span, size_t extra[DKV_SHARDS])
     return bytes;
 }
 
-static bool have_room(const dkv_table *t, const size_t extra[DKV_SHARDS])
+static bool have_room(const dkv_span *span, const size_t extra[DKV_SHARDS])
 {
-    for (size_t i = 0; i < DKV_SHARDS; i++) {
-        if (extra[i] && t->shards[i].used + extra[i] > t->shards[i].limit) /* only ours */
+    for (uint64_t left = span->wanted; left; left &= left - 1) {
+        const dkv_shard *s = dkv_span_first(span, left);
+        if (s->used + extra[s - span->table->shards] > s->limit)
             return false;
     }
     return true;
@@ -175,7 +176,7 @@ int dkv_span_prepare(const dkv_span *span, size_t *at)
         return rc;
     for (size_t i = 0; i < span->n; i++)
         extra[dkv_shard_index(span->pairs[i].hash)] += dkv_pair_writes(&span->pairs[i]);
-    if (!t->evict && (t->limit || !have_room(t, extra)))
+    if (!t->evict && (t->limit || !have_room(span, extra)))
         less = replaced(span, extra);
     if (t->limit && span->n) {
         dkv_ours ours = {NULL, span};
