@@ -2,6 +2,8 @@
  * What comes in through the CPython door: the table object, arguments made into C
  * values, and codes made into exceptions, each in one place. Part of pytable.c.
  */
+#include "waiting.h"
+
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -26,6 +28,7 @@ typedef struct {
     atomic_ulong owner;   /* the thread whose turn it is, or 0 */
     bool waits;           /* a change waits until it is on the disk */
     bool refuses;         /* nothing is to be written any more */
+    Waiting waiting;      /* of a table with a log: who waits for the disk */
 } TableObject;
 
 /* Python objects this file needs; there is one module in a process. */

@@ -8,6 +8,10 @@
  * written, and `_log_wait` waits for the disk where that is wanted. The first two are called by
  * the writer whose turn it is, when nothing is prepared; a write from inside of them, by a signal
  * handler or a finalizer, is refused, as its turn would never come.
+ *
+ * A writer that waits for the disk and does not lead does so before it asks for the GIL again:
+ * what it costs to give that up and get it back, with many writers, is more than what a write to
+ * the disk takes.
  */
 #include <pythread.h>
 
@@ -82,6 +86,7 @@ typedef struct {
     int failed;   /* the errno of the write */
     bool refused; /* nothing may be written */
     bool done;    /* and the turn is over */
+    bool waits;   /* for the disk, which Python has to see to */
     uint64_t end;
 } Step;
 
@@ -104,6 +109,9 @@ static void step(TableObject *self, dkv_pair *pairs, size_t n, size_t *at, Step 
     s->end = dkv_log_end(self->table);
     s->done = true;
     end_turn(self);
+    s->waits = self->waits && s->span.records;
+    if (s->waits && !atomic_load(&self->waiting.unwaited) && !waiting_join(&self->waiting, s->end))
+        s->waits = !waiting_reached(&self->waiting, s->end);
 }
 
 /* Do with the pairs what they say in a turn that has begun, or begins here, and ends: 0 or a
@@ -119,9 +127,12 @@ static int log_step(TableObject *self, dkv_pair *pairs, size_t n, size_t *at, bo
         again = !s.refused && s.rc == DKV_EROOM &&
                 call(self, "_log_room", dkv_log_need(self->table)) == 0;
     }
-    if (s.done)
-        return self->waits && s.span.records && call(self, "_log_wait", s.end) < 0 ? DKV_ERAISED
-                                                                                   : 0;
+    if (s.done) {
+        int rc = s.waits ? call(self, "_log_wait", s.end) : 0;
+        if (s.waits) /* if that was interrupted before it was called */
+            waiting_leave(&self->waiting);
+        return rc < 0 ? DKV_ERAISED : 0;
+    }
     if (s.failed)
         (void)call(self, "_log_failed", (uint64_t)s.failed);
     end_turn(self);
@@ -251,8 +262,59 @@ static PyObject *Table_log_begin(PyObject *self, PyObject *args)
             PyThread_free_lock(lock);
         return PyErr_NoMemory();
     }
+    waiting_begin(&table->waiting);
     table->writer = lock;
     table->waits = waits;
+    return Py_NewRef(Py_None);
+}
+
+/* Wait until all before this position is on the disk, or never will be: True when the caller is to
+   lead instead, until `_log_leave`. */
+static PyObject *Table_log_join(PyObject *self, PyObject *end)
+{
+    unsigned long long to = PyLong_AsUnsignedLongLong(end);
+    bool leads;
+    if (PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS leads = waiting_join(&((TableObject *)self)->waiting, to);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(leads);
+}
+
+/* Who leads waits for those who wrote with the last request, for so many seconds at most. */
+static PyObject *Table_log_gather(PyObject *self, PyObject *seconds)
+{
+    double most = PyFloat_AsDouble(seconds);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS waiting_gather(&((TableObject *)self)->waiting, (int64_t)(most * 1e9));
+    Py_END_ALLOW_THREADS return Py_NewRef(Py_None);
+}
+
+/* All before this position is on the disk, or nothing more will be. */
+static PyObject *Table_log_reached(PyObject *self, PyObject *args)
+{
+    unsigned long long position;
+    int over;
+    if (!PyArg_ParseTuple(args, "Kp:_log_reached", &position, &over))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS waiting_tell_all(&((TableObject *)self)->waiting, position, over);
+    Py_END_ALLOW_THREADS return Py_NewRef(Py_None);
+}
+
+/* Lead no more, if this thread does. */
+static PyObject *Table_log_leave(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Py_BEGIN_ALLOW_THREADS waiting_leave(&((TableObject *)self)->waiting);
+    Py_END_ALLOW_THREADS return Py_NewRef(Py_None);
+}
+
+/* A thread begins or ends not to wait for what it writes; `_log_wait` is told of all meanwhile. */
+static PyObject *Table_log_unwaited(PyObject *self, PyObject *on)
+{
+    if (PyObject_IsTrue(on) == 1)
+        atomic_fetch_add(&((TableObject *)self)->waiting.unwaited, 1);
+    else
+        atomic_fetch_sub(&((TableObject *)self)->waiting.unwaited, 1);
     return Py_NewRef(Py_None);
 }
 

@@ -185,8 +185,10 @@ static void Table_dealloc(PyObject *self)
         dkv_reap(table, let_go, SIZE_MAX);
         dkv_free(table);
     }
-    if (((TableObject *)self)->writer)
+    if (((TableObject *)self)->writer) {
         PyThread_free_lock(((TableObject *)self)->writer);
+        waiting_end(&((TableObject *)self)->waiting);
+    }
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);
@@ -237,6 +239,11 @@ static PyMethodDef Table_methods[] = {
     {"_log_append", Table_log_append, METH_O, NULL},
     {"_log_keep", Table_log_keep, METH_VARARGS, NULL},
     {"_log_undo", Table_log_undo, METH_O, NULL},
+    {"_log_join", Table_log_join, METH_O, NULL},
+    {"_log_gather", Table_log_gather, METH_O, NULL},
+    {"_log_reached", Table_log_reached, METH_VARARGS, NULL},
+    {"_log_leave", Table_log_leave, METH_NOARGS, NULL},
+    {"_log_unwaited", Table_log_unwaited, METH_O, NULL},
     {"_handle", Table_handle, METH_NOARGS, NULL},
     {"_wake", Table_wake, METH_NOARGS, NULL},
     {"_reap", Table_reap, METH_NOARGS, NULL},

@@ -239,13 +239,15 @@ class Unwaited:
     """Changes that this thread makes in a block and does not wait for; `end` is to be given to
     ``when_synced``."""
 
-    def __init__(self, disk: Disk | None) -> None:
+    def __init__(self, disk: Disk | None, store: "Durable") -> None:
         self._local = None if disk is None else disk._local
+        self._store = store
         self.end = 0
 
     def __enter__(self) -> "Unwaited":
         if self._local is not None:
             self._local.unwaited = self
+            self._store._log_unwaited(True)
         return self
 
     def __exit__(
@@ -255,6 +257,7 @@ class Unwaited:
         trace: TracebackType | None,
     ) -> None:
         if self._local is not None:
+            self._store._log_unwaited(False)
             self._local.unwaited = None
 
 
@@ -346,7 +349,7 @@ class Durable(_Base):
     def _unwaited(self) -> Unwaited:
         """A block in which this thread's changes do not wait for the disk, with ``fsync="always"``:
         ``with store._unwaited() as w: ...``, and then ``store._log.when_synced(w.end, done)``."""
-        return Unwaited(self._log)
+        return Unwaited(self._log, self)
 
     def _disk_stats(self) -> tuple[Any, ...]:
         """The fields of Stats from `log_bytes` on."""

@@ -1,8 +1,8 @@
 """The table in pure Python as whoever looks after its log sees it: the end of ``csrc/pylog.h``
 and ``csrc/replay.c``.
 
-What is called here comes in a turn, which `_log_lock` begins, but for `_log_synced` and
-`_log_refuses`.
+What is called here comes in a turn, which `_log_lock` begins, but for `_log_synced`,
+`_log_refuses` and what is about those who wait for the disk.
 """
 
 from typing import TYPE_CHECKING
@@ -116,6 +116,28 @@ class LogTable:
     def _see_version(self, version: int) -> None:
         """The last version is at least this one."""
         self._cells.see_version(version)
+
+    # Those who wait for the disk
+
+    def _log_join(self, end: int) -> bool:
+        """Wait until all before this position is on the disk, or never will be; True when the
+        caller is to lead instead, until `_log_leave`."""
+        return self._recording.waiting.join(end)
+
+    def _log_gather(self, seconds: float) -> None:
+        """Who leads waits for those who wrote with the last request, for so long at most."""
+        self._recording.waiting.gather(seconds)
+
+    def _log_reached(self, position: int, over: bool) -> None:
+        """All before this position is on the disk, or nothing more will be."""
+        self._recording.waiting.tell_all(position, over)
+
+    def _log_leave(self) -> None:
+        """Lead no more, if this thread does."""
+        self._recording.waiting.leave()
+
+    def _log_unwaited(self, on: bool) -> None:
+        """A thread begins or ends not to wait: here `_log_wait` is always asked."""
 
     # What the log asks of the store
 

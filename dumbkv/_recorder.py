@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from dumbkv._record import BODY_CEILING, Delete, Operation, Synced, encode, encode_one, seal
+from dumbkv._waiting import Waiting
 from dumbkv.errors import TooLargeError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Recorder:
         self.swept = False
         """For memory, what had expired was removed while the log was read."""
         self.writing = False
+        self.waiting = Waiting()
         self.file(-1, 0, 0, 0, 0)
 
     def file(self, descriptor: int, offset: int, end: int, seed: int, before: int) -> None:

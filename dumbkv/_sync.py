@@ -5,6 +5,11 @@ waits for a part of that waits for the leader. So many writers share one request
 to lead takes a writer's turn first, to see how far that is, and gives it back before it asks;
 a writer may ask in the middle of its turn, so nobody may wait for a turn and be in its way.
 
+Those whom a request let go write again at once, most of them just too late for the next. So a
+leader first gives as many as there were the last time a moment to come: a share of what the last
+request took, and nothing when it was alone. Who waits and who leads is the table's affair
+(``csrc/waiting.h``, :mod:`dumbkv._waiting`), so that writers wait without the GIL.
+
 A request that failed is not made again: after it the system takes pages for written that are
 not (see the PostgreSQL project's "fsync errors"). The log is poisoned then. Reading goes on;
 every write raises, and to open the store again shows what did reach the disk.
@@ -23,6 +28,9 @@ from dumbkv.errors import PoisonedError
 BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 """Upper bounds in seconds of the counts in `Syncs.counts`, which has one more for what is above."""
 
+GATHER = 0.25
+"""For how long a leader waits for others at most, as a share of what the last request took."""
+
 datasync = getattr(os, "fdatasync", os.fsync)
 
 Done = Callable[[Exception | None], object]
@@ -37,6 +45,10 @@ class Logged(Protocol):
     def _log_synced(self, offset: int) -> None: ...
     def _log_refuses(self, on: bool) -> None: ...
     def _log_undo(self, what: int) -> None: ...
+    def _log_join(self, end: int) -> bool: ...
+    def _log_gather(self, seconds: float) -> None: ...
+    def _log_reached(self, position: int, over: bool) -> None: ...
+    def _log_leave(self) -> None: ...
 
 
 SWAP, FORGET, ALL = range(3)
@@ -49,8 +61,8 @@ class Syncs:
     def __init__(self, path: str) -> None:
         self._path = path
         self._condition = threading.Condition(threading.RLock())
-        self._elected = False
         self._leading = False
+        self._took = 0.0
         self._waiting: list[tuple[int, Done]] = []
         self.descriptor = -1
         self.position = 0
@@ -64,20 +76,14 @@ class Syncs:
 
     def wait(self, table: Logged, end: int) -> None:
         """Return when all before `end` is on the disk; PoisonedError when that cannot be."""
-        while True:
-            with self._condition:
-                while self._elected and self.position < end:
-                    self._condition.wait()
-                if self.position >= end:
-                    return
-                self.expect_sound()
-                self._elected = True
+        while self.position < end:
+            self.expect_sound()
             try:
-                self._lead(table)
+                if table._log_join(end):
+                    table._log_gather(GATHER * self._took)
+                    self._lead(table)
             finally:
-                with self._condition:
-                    self._elected = False
-                    self._condition.notify_all()
+                table._log_leave()
 
     def _lead(self, table: Logged) -> None:
         table._log_lock()
@@ -97,7 +103,7 @@ class Syncs:
             self._poison(table, error, in_turn=False)
         table._log_undo(FORGET)
         table._log_synced(offset)
-        self._reached(end)
+        self._reached(table, end)
 
     def in_turn(self, table: Logged, finish: Callable[[], object] | None = None) -> None:
         """The same for all that is written, by the writer whose turn it is; `finish` may go on
@@ -118,7 +124,7 @@ class Syncs:
         table._log_undo(FORGET)
         if finish is None:
             table._log_synced(offset)
-        self._reached(end)
+        self._reached(table, end)
 
     def request(self) -> None:
         """Ask the disk, and note how long it took."""
@@ -127,9 +133,10 @@ class Syncs:
         took = time.perf_counter() - began
         self.requests += 1
         self.seconds += took
+        self._took = took
         self.counts[bisect.bisect_left(BUCKETS, took)] += 1
 
-    def _reached(self, end: int) -> None:
+    def _reached(self, table: Logged, end: int) -> None:
         with self._condition:
             self.position = max(self.position, end)
             self.last = time.time()
@@ -137,6 +144,7 @@ class Syncs:
             due = [done for at, done in self._waiting if at <= self.position]
             self._waiting = [each for each in self._waiting if each[0] > self.position]
             self._condition.notify_all()
+        table._log_reached(end, False)
         for done in due:
             done(None)
 
@@ -158,6 +166,7 @@ class Syncs:
         finally:
             if not in_turn:
                 table._log_unlock()
+            table._log_reached(0, True)
         for _, done in due:
             done(error)
         raise error

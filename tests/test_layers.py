@@ -19,7 +19,8 @@ LAYERS: dict[str, set[str]] = {
     "dumbkv._arguments": {"dumbkv.errors"},
     "dumbkv._news": set(),
     "dumbkv._cells": {"dumbkv._arguments", "dumbkv._news", "dumbkv.errors"},
-    "dumbkv._recorder": {"dumbkv._cells", "dumbkv._record", "dumbkv.errors"},
+    "dumbkv._waiting": set(),
+    "dumbkv._recorder": {"dumbkv._cells", "dumbkv._record", "dumbkv._waiting", "dumbkv.errors"},
     "dumbkv._logtable": {
         *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._record", "dumbkv._recorder"},
         "dumbkv.errors",
