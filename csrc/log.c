@@ -406,6 +406,11 @@ int dkv_log_write(dkv_table *t)
 void dkv_undo_swap(dkv_table *t)
 {
     dkv_buffer before = t->log->undo[1];
+    if (before.used) { /* nobody knows yet whether those are on the disk */
+        if (append(&t->log->undo[1], t->log->undo[0].bytes, t->log->undo[0].used))
+            t->log->undo[0].used = 0;
+        return;
+    }
     t->log->undo[1] = t->log->undo[0];
     before.used = 0;
     t->log->undo[0] = before;

@@ -280,14 +280,17 @@ static PyObject *Table_log_join(PyObject *self, PyObject *end)
     Py_END_ALLOW_THREADS return PyBool_FromLong(leads);
 }
 
-/* Who leads waits for those who wrote with the last request, for so many seconds at most. */
+/* Who leads waits for those who wrote with the last request, for so many seconds at most: how many
+   are there. */
 static PyObject *Table_log_gather(PyObject *self, PyObject *seconds)
 {
     double most = PyFloat_AsDouble(seconds);
+    size_t count;
     if (PyErr_Occurred())
         return NULL;
-    Py_BEGIN_ALLOW_THREADS waiting_gather(&((TableObject *)self)->waiting, (int64_t)(most * 1e9));
-    Py_END_ALLOW_THREADS return Py_NewRef(Py_None);
+    Py_BEGIN_ALLOW_THREADS count =
+        waiting_gather(&((TableObject *)self)->waiting, (int64_t)(most * 1e9));
+    Py_END_ALLOW_THREADS return PyLong_FromSize_t(count);
 }
 
 /* All before this position is on the disk, or nothing more will be. */

@@ -315,8 +315,8 @@ int64_t dkv_log_keep(dkv_table *t, const uint8_t *records, size_t size, uint64_t
 /* Write what is prepared: 0, or an errno, and then bytes behind the end may be anything. */
 int dkv_log_write(dkv_table *t);
 
-/* Changes from here on are a generation of their own; the one before is not to be undone any
-   more; all that are kept are undone, the last first. */
+/* Changes from here on are a generation of their own, and those up to here are one; the one before
+   is not to be undone any more; all that are kept are undone, the last first. */
 void dkv_undo_swap(dkv_table *t);
 void dkv_undo_forget(dkv_table *t);
 int dkv_undo_all(dkv_table *t, void (*let_go)(void *owner));

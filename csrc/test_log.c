@@ -185,7 +185,7 @@ static void undoing_gives_back_what_was(void)
     uint64_t end = dkv_log_offset(t);
     for (int i = 0; i < CHANGES; i++) {
         assert(change(t, &seed) == 0);
-        if (i == CHANGES / 2)
+        if (i == CHANGES / 2 || i == CHANGES * 3 / 4) /* as when the first request is interrupted */
             dkv_undo_swap(t);
     }
     assert(dkv_undo_all(t, let_go) == 0);

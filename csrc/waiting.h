@@ -103,8 +103,9 @@ static inline bool waiting_reached(Waiting *w, uint64_t end)
     return reached;
 }
 
-/* Who leads waits for those who wrote with the last request, for so many nanoseconds at most. */
-static inline void waiting_gather(Waiting *w, int64_t most)
+/* Who leads waits for those who wrote with the last request, for so many nanoseconds at most: how
+   many are there. */
+static inline size_t waiting_gather(Waiting *w, int64_t most)
 {
     enum { SECOND = 1000000000 };
     struct timespec until;
@@ -117,7 +118,9 @@ static inline void waiting_gather(Waiting *w, int64_t most)
     while (w->gathering && pthread_cond_timedwait(&w->gathered, &w->mutex, &until) != ETIMEDOUT) {
     }
     w->gathering = false;
+    size_t count = w->count;
     pthread_mutex_unlock(&w->mutex);
+    return count;
 }
 
 /* All before `position` is on the disk, or with `over` nothing more will be. */

@@ -5,9 +5,9 @@ else is done to files is done here, by the writer whose turn it is, when nothing
 
 A file that has its size is closed and another one begun: by the store's thread, which first brings
 it to the disk beside running writes, or by a writer that is faster. The order of steps is what
-recovery counts on (:mod:`dumbkv._recovery`): all of a file is on the disk before its closing record is
-written, that is on the disk before there is a next file, and that one's header before its
-first record.
+recovery counts on (:mod:`dumbkv._recovery`): all of a file is on the disk before its closing
+record is written, that is on the disk before there is a next file, and that one's header before
+its first record.
 """
 
 import errno

@@ -94,7 +94,7 @@ class LogTable:
         """Begin another generation of changes, forget the one before, or undo all."""
         now, before = self._recording.undo
         if what == SWAP:
-            self._recording.undo = [], now
+            self._recording.undo = [], before + now  # if the last request was interrupted
         elif what == FORGET:
             self._recording.undo = now, []
         else:
@@ -124,9 +124,10 @@ class LogTable:
         caller is to lead instead, until `_log_leave`."""
         return self._recording.waiting.join(end)
 
-    def _log_gather(self, seconds: float) -> None:
-        """Who leads waits for those who wrote with the last request, for so long at most."""
-        self._recording.waiting.gather(seconds)
+    def _log_gather(self, seconds: float) -> int:
+        """Who leads waits for those who wrote with the last request, for so long at most: how
+        many are there."""
+        return self._recording.waiting.gather(seconds)
 
     def _log_reached(self, position: int, over: bool) -> None:
         """All before this position is on the disk, or nothing more will be."""

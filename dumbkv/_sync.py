@@ -46,7 +46,7 @@ class Logged(Protocol):
     def _log_refuses(self, on: bool) -> None: ...
     def _log_undo(self, what: int) -> None: ...
     def _log_join(self, end: int) -> bool: ...
-    def _log_gather(self, seconds: float) -> None: ...
+    def _log_gather(self, seconds: float) -> int: ...
     def _log_reached(self, position: int, over: bool) -> None: ...
     def _log_leave(self) -> None: ...
 
@@ -101,6 +101,9 @@ class Syncs:
             self.request()
         except OSError as error:
             self._poison(table, error, in_turn=False)
+        except BaseException:
+            self._let_others_ask()
+            raise
         table._log_undo(FORGET)
         table._log_synced(offset)
         self._reached(table, end)
@@ -120,11 +123,23 @@ class Syncs:
                 finish()
         except OSError as error:
             self._poison(table, error, in_turn=True)
+        except BaseException as error:
+            if finish is not None:  # nobody knows how far that was
+                self._poison(table, error, in_turn=True)
+            self._let_others_ask()
+            raise
         table._log_undo(SWAP)
         table._log_undo(FORGET)
         if finish is None:
             table._log_synced(offset)
         self._reached(table, end)
+
+    def _let_others_ask(self) -> None:
+        """A signal handler raised while the disk was asked, which did not say no: whoever is next
+        asks it for the same and more."""
+        with self._condition:
+            self._leading = False
+            self._condition.notify_all()
 
     def request(self) -> None:
         """Ask the disk, and note how long it took."""
@@ -148,10 +163,11 @@ class Syncs:
         for done in due:
             done(None)
 
-    def _poison(self, table: Logged, cause: OSError, in_turn: bool) -> NoReturn:
+    def _poison(self, table: Logged, cause: BaseException, in_turn: bool) -> NoReturn:
         table._log_refuses(True)
+        why = str(cause) or repr(cause)
         error = PoisonedError(
-            f"{self._path}: the disk failed to keep what was written: {cause}; the store takes no "
+            f"{self._path}: the disk failed to keep what was written: {why}; the store takes no "
             "more writes: open it again to see what is on the disk"
         )
         error.__cause__ = cause

@@ -66,15 +66,17 @@ class Waiting:
         if not self._leader and self._waiters:
             self._waiters.pop(0).told.release()
 
-    def gather(self, seconds: float) -> None:
-        """Who leads waits for those who wrote with the last request, for so long at most."""
+    def gather(self, seconds: float) -> int:
+        """Who leads waits for those who wrote with the last request, for so long at most: how
+        many are there."""
         with self._lock:
             if self._is_complete():
-                return
+                return len(self._waiters)
             self._gathering = gathering = taken()
         gathering.acquire(timeout=seconds)
         with self._lock:
             self._gathering = None
+            return len(self._waiters)
 
     def tell_all(self, position: int, over: bool = False) -> None:
         """All before `position` is on the disk, or with `over` nothing more will be."""
