@@ -11,7 +11,7 @@ THREADS = threads threads_news threads_limit
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
+.PHONY: drill durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
 	http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
@@ -114,6 +114,9 @@ durable-proof: $(VENV)/test.stamp ## kill -9, power cuts, every call failing, ev
 
 http-load: $(VENV)/test.stamp ## all objectives under a minute of mixed load, by a real Prometheus
 	DUMBKV_LOAD_SECONDS=$(SECONDS) DUMBKV_LOAD_ROUNDS=1 $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)
+
+drill: $(VENV)/test.stamp ## each fault in a service of its own, and who hears of it; two minutes
+	$(BIN)/pytest tests/slo/test_drill.py -q -s $(ARGS)
 
 http-soak: $(VENV)/test.stamp ## 150 slow clients of each kind at once, with the real deadlines
 	DUMBKV_SOAK_REAL=1 $(BIN)/pytest tests/http/test_slow_clients.py -v -s $(ARGS)

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.slo.drill.traffic import CALM, PUT, Stream, delete, put, send
+from tests.slo.drill.traffic import BUSY, CALM, PUT, Stream, delete, put, send
 from tests.slo.drill.world import EMBEDDING, SERVICE, World
 from tests.slo.model import Alert, alert
 
@@ -88,11 +88,16 @@ _ROOMY = (*SERVICE, "--max-bytes", "1GiB")
 
 def _refuse(world: World) -> None:
     """All requests are refused."""
-    world.traffic.stream = Stream(_BAD, pause=0.05)
+    world.traffic.change(Stream(_BAD, pause=0.05))
+
+
+def _healthy(world: World) -> None:
+    """Requests all the time, and nothing wrong with any of them."""
+    world.traffic.change(BUSY)
 
 
 def _calm(world: World) -> None:
-    world.traffic.stream = CALM
+    world.traffic.change(CALM)
 
 
 def _refuse_a_few(world: World) -> None:
@@ -121,7 +126,7 @@ def _so_many_more(world: World) -> None:
 
 def _slow_disk(world: World) -> None:
     world.tell("slow", True)
-    world.traffic.stream = Stream(PUT, clients=10, pause=0.05)
+    world.traffic.change(Stream(PUT, clients=10, pause=0.05))
 
 
 def _usual_disk(world: World) -> None:
@@ -131,10 +136,12 @@ def _usual_disk(world: World) -> None:
 
 def _broken_disk(world: World) -> None:
     world.tell("broken", True)
+    world.traffic.change(BUSY)
 
 
 def _another_disk(world: World) -> None:
     """A disk that works shows only to a store that is opened again."""
+    _calm(world)
     world.kill()
     world.start()
 
@@ -144,7 +151,7 @@ _VALUES = [str(number) for number in range(1840)]
 
 
 def _much_data(world: World) -> None:
-    for key in _VALUES:
+    for key in _VALUES:  # One by one, or the service would have no time for anybody else.
         send(world.port, [put(key, 256 * 1024)])
 
 
@@ -179,11 +186,11 @@ def _few_connections(world: World) -> None:
 
 def _no_descriptor(world: World) -> None:
     """The table is full while Prometheus alone is there; then clients come, each anew."""
-    world.traffic.stream = Stream(PUT, clients=0)
+    world.traffic.change(Stream(PUT, clients=0))
     world.wait(lambda: world.value("dumbkv_http_connections") == 1)
     free = (place for place, number in enumerate(_open(world)) if place != number)
     _limit(world, next(free, len(_open(world))))
-    world.traffic.stream = Stream(PUT, new=True)
+    world.traffic.change(Stream(PUT, pause=0.1, new=True))
 
 
 def _descriptors(world: World) -> None:
@@ -196,7 +203,7 @@ def _told(fault: str, on: bool) -> Callable[[World], None]:
 
 
 FAULTS = (
-    Fault("none", set(), _nothing),
+    Fault("none", set(), _healthy),
     Fault("refused", {*_FAILING, _FULL}, _refuse, _calm, _SMALL, hushed={_RATE}),
     Fault(
         "few-refused",

@@ -17,7 +17,7 @@ LABELS = ("severity", "slo", "window", "budget_level")
 
 
 class Message(NamedTuple):
-    """One alert as a receiver was told of it; `at` is when, on the monotonic clock."""
+    """One alert as a receiver was told of it; `at` is when, as `time.time()`."""
 
     receiver: str
     alert: Alert
@@ -46,7 +46,7 @@ class Inbox(ThreadingHTTPServer):
     def take(self, path: str, notification: dict[str, Any]) -> None:
         """Keeps each alert of a notification."""
         world, receiver = path.strip("/").split("/")
-        now = time.monotonic()
+        now = time.time()
         with self._lock:
             for each in notification["alerts"]:
                 message = Message(receiver, named(each["labels"]), each["status"], now)

@@ -124,15 +124,22 @@ class World:
         except PrometheusError:
             return None
 
-    def firing(self, seconds: int = 0) -> set[Alert]:
-        """The alerts that fire now, or have in the last so many seconds."""
-        query = 'ALERTS{alertstate="firing"}'
-        if seconds:
-            query = f"max_over_time({query}[{seconds}s])"
+    def firing(self) -> set[Alert]:
+        """The alerts that fire now."""
+        return set(self._alerting('ALERTS{alertstate="firing"}'))
+
+    def fired(self, since: float) -> dict[Alert, float]:
+        """The alerts that fired since then, and when each did at first."""
+        milliseconds = 1 + int((time.time() - since) * 1000)
+        firing = 'timestamp(ALERTS{alertstate="firing"})'
+        return self._alerting(f"min_over_time({firing}[{milliseconds}ms:500ms])")
+
+    def _alerting(self, query: str) -> dict[Alert, float]:
         try:
-            return {named(dict(each)) for each in self.prometheus.values(query, time.time())}
+            found = self.prometheus.values(query, time.time())
         except PrometheusError:
-            return set()
+            return {}
+        return {named(dict(labels)): value for labels, value in found.items()}
 
     def messages(self) -> list[Message]:
         """What the receivers of this world were told so far."""
