@@ -20,12 +20,11 @@ from tests.slo.model import Alert, alert
 
 __all__ = ["FAULTS", "Fault"]
 
-BURN = "HighErrorBudgetBurn"
-
 
 def _burns(slo: str, *windows: str) -> set[Alert]:
     severity = {"1h": "page", "6h": "page", "1d": "ticket", "3d": "ticket"}
-    return {alert(BURN, slo=slo, window=each, severity=severity[each]) for each in windows}
+    name = "HighErrorBudgetBurn"
+    return {alert(name, slo=slo, window=each, severity=severity[each]) for each in windows}
 
 
 def _row(number: int) -> Alert:
@@ -198,7 +197,7 @@ def _descriptors(world: World) -> None:
     _calm(world)
 
 
-def _told(fault: str, on: bool) -> Callable[[World], None]:
+def _switch(fault: str, on: bool) -> Callable[[World], None]:
     return lambda world: world.tell(fault, on)
 
 
@@ -256,22 +255,22 @@ FAULTS = (
     Fault(
         "collections",
         {_GC},
-        _told("collect", True),
-        _told("collect", False),
+        _switch("collect", True),
+        _switch("collect", False),
         EMBEDDING,
     ),
     Fault(
         "uncollectable",
         {alert("DumbKVUncollectableObjects", severity="ticket")},
-        _told("lose", True),
+        _switch("lose", True),
         _nothing,
         EMBEDDING,
     ),
     Fault(
         "blind",
         {alert("DumbKVProcessMetricsMissing", severity="ticket")},
-        _told("blind", True),
-        _told("blind", False),
+        _switch("blind", True),
+        _switch("blind", False),
         EMBEDDING,
     ),
     Fault("killed", {_DOWN}, World.kill, World.start, also=_START),

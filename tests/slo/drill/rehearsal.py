@@ -32,7 +32,7 @@ class Record:
     messages: list[Message] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """One for each alert that fired but always does: when, and when who was told what."""
+        """When each alert fired, and who was told of it when; without those that always fire."""
         lines = []
         for which, at in sorted(self.fired.items(), key=lambda each: each[1]):
             told = [

@@ -63,8 +63,11 @@ class Traffic:
         self._thread.join()
 
     def _run(self) -> None:
-        while (stream := self._stream) is not None:
-            self._changed.clear()
+        while True:
+            self._changed.clear()  # Before the stream is read: then no change goes by unseen.
+            stream = self._stream
+            if stream is None:
+                return
             try:
                 with ExitStack() as stack:
                     clients = [
