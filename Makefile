@@ -12,7 +12,7 @@ FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sa
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
 .PHONY: drill durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
-	http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
+	slo-replay http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
 	@$(BIN)/python -m dumbkv_http $(ARGS)
@@ -111,6 +111,9 @@ soak: $(VENV)/test.stamp ## scans beside writers for a minute on each table; SEC
 durable-proof: $(VENV)/test.stamp ## kill -9, power cuts, every call failing, every byte damaged; an hour
 	DUMBKV_KILLS=100 DUMBKV_POWER_CUTS=5000 DUMBKV_ALL_FAULTS=1 DUMBKV_DAMAGE_EVERY=1 $(BIN)/pytest \
 		tests/test_killed.py tests/test_power.py tests/test_faults.py tests/test_damaged.py $(ARGS)
+
+slo-replay: $(VENV)/test.stamp ## the rules at every minute of 145 days with known incidents; minutes
+	DUMBKV_SLO_REPLAY=1 $(BIN)/pytest tests/slo/test_replay.py $(ARGS)
 
 http-load: $(VENV)/test.stamp ## all objectives under a minute of mixed load, by a real Prometheus
 	DUMBKV_LOAD_SECONDS=$(SECONDS) DUMBKV_LOAD_ROUNDS=1 $(BIN)/pytest tests/http/test_load.py -v -s $(ARGS)

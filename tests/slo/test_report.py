@@ -116,7 +116,8 @@ def test_every_incident_is_found_at_its_minute_and_no_other(runs: dict[str, Run]
     assert found == {
         "availability": [shown(FAILING), shown(DRIP), shown(HALF_FAILING), shown(OUTAGE)],
         "latency-p99": [shown(HALF_SLOW), shown(SLOW)],
-        "latency-p50": [shown(SLOW)],  # Half of the requests may be slow.
+        # Half of the requests may be slow; but some of the other half always are.
+        "latency-p50": [shown(HALF_SLOW), shown(SLOW)],
         "down": [shown(DOWN), shown(RESTART)],
     }
     assert {each["kind"] for run in runs.values() for each in run.report["incidents"]} == {
