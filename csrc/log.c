@@ -166,6 +166,14 @@ static bool note_undo(const dkv_table *t, const dkv_hold *h)
            append(undo, (const uint8_t *)&size, sizeof size);
 }
 
+/* Whether it matters for a pair's record what there is under its key. It does not for a plain put
+   that cannot be undone, unless that may find what has expired. */
+static bool looks(const dkv_span *span, const dkv_pair *p, const dkv_shard *s)
+{
+    bool puts = p->act == DKV_PUT || p->act == DKV_PUT_KEEPING;
+    return !puts || span->table->log->undoing || s->next_deadline <= span->now;
+}
+
 /* Give a pair its version, and the record its operation. */
 static bool note_pair(const dkv_span *span, size_t i)
 {
@@ -174,7 +182,8 @@ static bool note_pair(const dkv_span *span, size_t i)
     dkv_hold h;
     if (p->act == DKV_LOOK)
         return true;
-    p->there = dkv_find(span, i, false, &h);
+    h.shard = &span->table->shards[dkv_shard_index(p->hash)];
+    p->there = looks(span, p, h.shard) && dkv_find(span, i, false, &h);
     if (p->act == DKV_DROP && p->there) { /* once, if it comes twice */
         p->there = !h.entry->counted;
         h.entry->counted = true;
@@ -190,7 +199,7 @@ static bool note_pair(const dkv_span *span, size_t i)
             (void)dkv_happened(h.shard->events, DKV_DELETED, h.key, h.key_len);
     } else {
         if (p->act != DKV_MOVE)
-            p->version = dkv_shard_stamp(h.shard, DKV_SET, h.key, h.key_len);
+            p->version = dkv_shard_stamp(h.shard, DKV_SET, p->key, p->key_len);
         /* One that was moved and has gone meanwhile is in the file no more. */
         o.kind = p->act == DKV_MOVE && p->there ? DKV_OP_EXPIRE : DKV_OP_SET;
         o.expiry = expiry_of(t, p->until);

@@ -100,8 +100,9 @@ static int many_pair(TableObject *self, const char *function, Many *many, PyObje
         PyErr_Format(PyExc_TypeError, "%s: element %zd must be a (key, value) pair", function, i);
         return -1;
     }
-    PyObject *k = PySequence_GetItem(item, 0);
-    PyObject *v = PySequence_GetItem(item, 1);
+    bool plain = PyTuple_CheckExact(item); /* the list is nobody else's, and it cannot change */
+    PyObject *k = plain ? Py_NewRef(PyTuple_GetItem(item, 0)) : PySequence_GetItem(item, 0);
+    PyObject *v = plain ? Py_NewRef(PyTuple_GetItem(item, 1)) : PySequence_GetItem(item, 1);
     int rc = k && v ? pair_from(self, &many->keys[i], k, &many->values[i], v) : -1;
     Py_XDECREF(k);
     Py_XDECREF(v);
