@@ -9,6 +9,7 @@ TABLE = crc32 events fork log many one record replay room shard slab sorted tabl
 TESTS = record log table many journal events failing
 THREADS = threads threads_news threads_limit
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+EACH = xargs -P $$(nproc) -I@ sh -c # on each line it is given, as many at once as there are cores
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
 .PHONY: drill durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
@@ -40,15 +41,14 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 c-test: ## the table's own tests in C, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@mkdir -p build
-	for file in $(TABLE); do $(CC) $(WARN) -O2 -c csrc/$$file.c -o build/$$file.o || exit 1; done
-	for test in $(TESTS); do \
-		$(CC) $(WARN) $(SANE) csrc/test_$$test.c -o build/test_$$test && build/test_$$test || exit 1; done
+	printf '%s\n' $(TABLE) | $(EACH) '$(CC) $(WARN) -O2 -c csrc/@.c -o build/@.o'
+	printf '%s\n' $(TESTS) | $(EACH) \
+		'$(CC) $(WARN) $(SANE) csrc/test_@.c -o build/test_@ && build/test_@'
 
 c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
 	@rm -rf build/coverage && mkdir -p build/coverage
-	@for test in $(TESTS); do \
-		(cd build/coverage && gcc -std=c11 -D_GNU_SOURCE -UNDEBUG -g -O0 --coverage \
-			$(CURDIR)/csrc/test_$$test.c -o test_$$test && ./test_$$test) || exit 1; done
+	@cd build/coverage && printf '%s\n' $(TESTS) | $(EACH) 'gcc -std=c11 -D_GNU_SOURCE -UNDEBUG \
+		-g -O0 --coverage $(CURDIR)/csrc/test_@.c -o test_@ && ./test_@'
 	@$(BIN)/gcovr --root . --object-directory build/coverage --filter csrc/ \
 		--exclude 'csrc/test_.*' --txt-metric branch --txt build/coverage/report.txt \
 		--fail-under-branch 85 build/coverage || { cat build/coverage/report.txt; exit 1; }
@@ -57,8 +57,10 @@ c-coverage: $(VENV)/dev.stamp ## which branches of the C its own tests take
 ROUNDS ?= 20000
 c-threads: ## threads on one table from C, under ThreadSanitizer; ROUNDS=2000 for less
 	@mkdir -p build
+	printf '%s\n' $(TABLE) $(THREADS:%=test_%) | $(EACH) \
+		'gcc $(WARN) -g -O1 -fsanitize=thread -c csrc/@.c -o build/tsan_@.o'
 	for test in $(THREADS); do \
-		gcc $(WARN) -g -O1 -fsanitize=thread csrc/test_$$test.c $(TABLE:%=csrc/%.c) -pthread \
+		gcc -fsanitize=thread build/tsan_test_$$test.o $(TABLE:%=build/tsan_%.o) -pthread \
 			-o build/test_$$test && setarch -R build/test_$$test $(ROUNDS) || exit 1; done
 
 EVERY ?= 1
@@ -69,9 +71,8 @@ planted: ## bugs planted in the C one by one: each has to turn a test red; EVERY
 # a shard: sixteen hashes are in two.
 weak-hash: ## the C tests and the store's, with a table that has only sixteen hashes
 	@mkdir -p build
-	for test in $(TESTS); do \
-		$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_$$test.c -o build/weak_$$test && \
-		build/weak_$$test || exit 1; done
+	printf '%s\n' $(TESTS) | $(EACH) \
+		'$(CC) $(WARN) $(SANE) -DDKV_WEAK_HASH csrc/test_@.c -o build/weak_@ && build/weak_@'
 	.ci/variant weak-hash -DDKV_WEAK_HASH -UNDEBUG
 	cd build/weak-hash && DUMBKV_BACKEND=c venv/bin/python -m pytest -q tests/test_*.py dumbkv \
 		-k 'not resident and not equal_hash_tags and not holds_few_keys' $(ARGS)

@@ -16,14 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-UNDEBUG", "-g", "-O1", "-w"]
-SECONDS = 120
 TURNS = 3
+LONGEST = 60
+"""Seconds of a test."""
+LONGER = 4
+"""A test that takes so many times longer than with no bug, and ten seconds more, hangs."""
 TABLE = [
     path.name for path in HERE.glob("*.c") if not path.name.startswith(("test_", "fuzz_", "py"))
 ]
@@ -283,7 +287,7 @@ BUGS = [
 ]
 
 
-def run(command: list[str], where: Path) -> bool:
+def run(command: list[str], where: Path, seconds: float) -> bool:
     """Whether it succeeds in time."""
     try:
         done = subprocess.run(
@@ -291,7 +295,7 @@ def run(command: list[str], where: Path) -> bool:
             cwd=where,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=SECONDS,
+            timeout=seconds,
             env=os.environ | {"ASAN_OPTIONS": "detect_leaks=1"},
         )
     except subprocess.TimeoutExpired:
@@ -299,37 +303,43 @@ def run(command: list[str], where: Path) -> bool:
     return done.returncode == 0
 
 
-def build(where: Path, test: str, threads: bool) -> None:
-    """Compile a test; a bug that does not compile is no bug."""
-    sources = [f"{test}.c"]
-    if threads:
-        sources += [*TABLE, "-pthread"]
-    sanitizers = "thread" if threads else "address,undefined"
+def compile_all(where: Path, sources: list[str], sanitizers: str, *more: str) -> None:
+    """A bug that does not compile is no bug."""
     command = ["gcc", *FLAGS, f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
-    subprocess.run([*command, *sources, "-o", test], cwd=where, check=True)
+    subprocess.run([*command, *sources, *more], cwd=where, check=True)
 
 
-def survives(bug: Bug | None, threads: bool) -> bool:
-    """Whether all tests pass on a copy with the bug in it."""
+def with_threads(where: Path) -> Iterator[list[str]]:
+    """The commands of the tests with threads, which come with the table in files of its own."""
+    compile_all(where, TABLE, "thread", "-c")
+    table = [name.replace(".c", ".o") for name in TABLE]
+    for test in THREADS:
+        compile_all(where, [f"{test}.c", *table], "thread", "-pthread", "-o", test)
+        yield ["setarch", "-R", f"./{test}", "4000"]
+
+
+def alone(where: Path) -> Iterator[list[str]]:
+    """The commands of those in one thread, which have the table within them."""
+    for test, arguments in TESTS:
+        compile_all(where, [f"{test}.c"], "address,undefined", "-o", test)
+        yield [f"./{test}", *arguments]
+
+
+def survives(bug: Bug | None, threads: bool, usual: dict[str, float]) -> bool:
+    """Whether all tests pass on a copy with the bug in it; without one, notes their seconds."""
     with tempfile.TemporaryDirectory() as directory:
         where = Path(directory) / "csrc"
         shutil.copytree(HERE, where, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         if bug:
             path = where / bug.file
             path.write_text(path.read_text().replace(bug.before, bug.after))
-        if threads:
-            for test in THREADS:
-                build(where, test, threads=True)
-            turns = TURNS if bug else 1  # a race may be lost once
-            return all(
-                run(["setarch", "-R", f"./{test}", "4000"], where)
-                for _ in range(turns)
-                for test in THREADS
-            )
-        for test, arguments in TESTS:
-            build(where, test, threads=False)
-            if not run([f"./{test}", *arguments], where):
+        for command in with_threads(where) if threads else alone(where):
+            seconds = 10 + LONGER * usual.get(" ".join(command), LONGEST)
+            began = time.monotonic()
+            turns = TURNS if bug and threads else 1  # a race may be lost once
+            if not all(run(command, where, seconds) for _ in range(turns)):
                 return False
+            usual.setdefault(" ".join(command), time.monotonic() - began)
         return True
 
 
@@ -349,12 +359,13 @@ def main() -> int:
     chosen = BUGS[random.randrange(every) :: every]
     began = time.monotonic()
     failed = 0
+    usual: dict[str, float] = {}
     for threads in (False, True):
-        if not survives(None, threads):
+        if not survives(None, threads, usual):
             print("planted: the tests are red with no bug planted")
             return 1
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda bug: survives(bug, bug.threads), chosen)
+        results = pool.map(lambda bug: survives(bug, bug.threads, usual), chosen)
         for bug, survived in zip(chosen, results, strict=True):
             failed += survived
             print(f"planted: {bug.what}: {'NOT SEEN' if survived else 'seen'}", flush=True)
