@@ -8,7 +8,7 @@ import threading
 from contextlib import ExitStack
 from typing import NamedTuple
 
-__all__ = ["BUSY", "CALM", "PUT", "Stream", "Traffic", "delete", "put", "send"]
+__all__ = ["BUSY", "CALM", "PUT", "Stream", "Traffic", "put", "send"]
 
 PUT = b"PUT /v1/kv/drill HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
 _LENGTH = re.compile(rb"content-length: (\d+)\r\n", re.IGNORECASE)
@@ -19,11 +19,6 @@ def put(key: str, size: int) -> bytes:
     """A request to keep a value of so many bytes."""
     head = f"PUT /v1/kv/{key} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     return head.encode() + b"1" * size
-
-
-def delete(key: str) -> bytes:
-    """A request to delete a key."""
-    return f"DELETE /v1/kv/{key} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 class Stream(NamedTuple):
