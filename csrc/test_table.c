@@ -185,6 +185,42 @@ static void test_a_sweep_in_slices_finds_all(void)
     done_with(t);
 }
 
+/* Few of them, each in a shard that is half swept: nothing else there comes to be due. */
+static void test_a_deadline_set_in_the_middle_of_a_sweep_is_kept(void)
+{
+    dkv_table *t = fresh();
+    dkv_hold h;
+    char key[64];
+#ifdef DKV_WEAK_HASH
+    enum { MANY = 12000, FEW = 2 };
+#else
+    enum { MANY = 300000, FEW = DKV_SHARDS };
+#endif
+    for (uint64_t n = 0; n < MANY; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
+        assert(dkv_put(&h, V, now + 1) == 0);
+        release(&h);
+    }
+    now++;
+    dkv_set_clock(t, now, now);
+    for (size_t i = 0; i < DKV_SHARDS; i++) {
+        bool more;
+        dkv_shard_sweep_slice(&t->shards[i], now, &more);
+    }
+    for (uint64_t n = MANY; n < MANY + FEW; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
+        assert(dkv_put(&h, V, now + 1) == 0);
+        release(&h);
+    }
+    assert(dkv_sweep(t) >= 0);
+    assert(dkv_next_expiry(t) == 1);
+    now++;
+    dkv_set_clock(t, now, now);
+    assert(dkv_sweep(t) == FEW);
+    sound(t);
+    done_with(t);
+}
+
 static void test_any_finds_every_entry(void)
 {
     dkv_table *t = fresh();
@@ -376,10 +412,11 @@ int main(int argc, char **argv)
     test_many_keys_keep_the_limit(false);
     test_many_keys_keep_the_limit(true);
     test_a_sweep_in_slices_finds_all();
+    test_a_deadline_set_in_the_middle_of_a_sweep_is_kept();
     test_any_finds_every_entry();
     test_a_walk_gives_what_stays_once_and_few_keys_a_time();
     test_a_hold_gives_back_one_owner();
     test_a_closed_table_answers_so();
-    puts("test_table: 15 passed, 0 failed");
+    puts("test_table: 16 passed, 0 failed");
     return 0;
 }
