@@ -150,7 +150,7 @@ class Disk:
             self.log.close_file(store)
             try:
                 self.log.begin_file(store)
-            except OSError as error:  # whoever writes next tries again
+            except (OSError, DiskFullError) as error:  # whoever writes next tries again
                 logger.error("%s: no other file could be begun: %s", self.path, error)
 
     def _clean(self, store: "Durable") -> None:

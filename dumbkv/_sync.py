@@ -115,8 +115,10 @@ class Syncs:
             while self._leading:
                 self._condition.wait()
             self.expect_sound()
+            offset, end, _ = table._log_state()
+            if finish is None and self.position >= end:
+                return  # there may be no file to ask for
             self._leading = True
-        offset, end, _ = table._log_state()
         try:
             self.request()
             if finish is not None:

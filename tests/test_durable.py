@@ -2,6 +2,7 @@
 room they take."""
 
 import contextlib
+import errno
 import gc
 import os
 import stat
@@ -638,6 +639,40 @@ def test_a_writer_begins_the_file_that_the_thread_of_the_store_could_not(
         assert store.stats().log_files == 1
         store[b"a"] = b"1"
         assert store.stats().log_files == 2
+        assert len(reopened(open_store, store)) == 37
+
+
+def full_for_files(descriptor: int, at: int, size: int) -> None:
+    """Room in files there is, and none for another."""
+    if not at:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.posix_fallocate(descriptor, at, size)
+
+
+def test_the_thread_of_the_store_outlives_a_full_disk(
+    open_store: OpenStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        small_files(),
+        mock.patch.object(_clean, "FLOOR", 0),
+        mock.patch.object(_sync, "datasync", datasync),
+    ):
+        store = open_store(path=path, fsync="never")
+        fill_a_file(store)
+        until(lambda: store.stats().log_files == 2)
+        assert store._log
+        store._log.cleaner.pinned += 1
+        with mock.patch.object(_log, "_allocate", full_for_files):
+            fill_a_file(store)  # the first file holds nothing any more
+            until(lambda: "no other file could be begun" in caplog.text)
+            store._log.cleaner.pinned -= 1
+            store._log.keeper.hurry()
+            until(lambda: store.stats().log_files == 1)  # cleaned, with none to write to
+            with pytest.raises(dumbkv.DiskFullError):
+                store[b"a"] = b"1"
+        store[b"a"] = b"1"
+        fill_a_file(store)
+        until(lambda: store._log_state()[2] == 0)  # another file, by the same thread
         assert len(reopened(open_store, store)) == 37
 
 
