@@ -77,7 +77,7 @@ BUGS = [
     ),
     Bug(
         "a value is refilled into a smaller cell",
-        "shard.c",
+        "entry.c",
         "dkv_cell_capacity(size_of(e)) == dkv_cell_capacity(new)",
         "dkv_cell_capacity(size_of(e)) <= dkv_cell_capacity(new)",
     ),

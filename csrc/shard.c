@@ -10,72 +10,14 @@ static const uint64_t TAG = ~((UINT64_C(1) << TAG_AT) - 1);
 
 _Static_assert(sizeof(void *) == 8, "a slot keeps a 48-bit address beside its tag");
 _Static_assert(_Alignof(max_align_t) == 16, "malloc leaves the low 4 bits of an address free");
-_Static_assert(offsetof(dkv_entry, bytes) == 15, "the header of an entry is 15 bytes");
 _Static_assert(offsetof(dkv_shard, memory) <= 64, "a read touches one line of a shard");
 _Static_assert(offsetof(dkv_shard, dead) <= 192, "what most calls need is three cache lines");
 
 /* Entries */
 
-static size_t entry_size(size_t key_len, dkv_value value, int64_t deadline)
-{
-    return offsetof(dkv_entry, bytes) + (deadline != DKV_NEVER ? sizeof(int64_t) : 0) + key_len +
-           (dkv_takes_owner(value) ? 2 * sizeof(void *) : value.len);
-}
-
-uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline)
-{
-    enum { BYTES_HEADER = 33 }; /* of a CPython bytes object */
-    uint64_t cost = dkv_cell_cost(entry_size(key_len, value, deadline));
-    return cost + (dkv_takes_owner(value) ? dkv_block_cost(BYTES_HEADER + value.len) : 0);
-}
-
 static uint64_t cost_of(const dkv_entry *e)
 {
     return dkv_entry_cost(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
-}
-
-static void entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_value value,
-                       int64_t deadline)
-{
-    uint8_t *at = e->bytes;
-    e->timed = deadline != DKV_NEVER;
-    e->owned = dkv_takes_owner(value);
-    e->counted = false;
-    e->key_len = (uint16_t)key_len;
-    e->value_len = (uint32_t)value.len;
-    if (e->timed) {
-        memcpy(at, &deadline, sizeof deadline);
-        at += sizeof deadline;
-    }
-    memcpy(at, key, key_len);
-    at += key_len;
-    if (e->owned) {
-        memcpy(at, &value.owner, sizeof value.owner);
-        memcpy(at + sizeof value.owner, &value.bytes, sizeof value.bytes);
-    } else if (value.len) {
-        memcpy(at, value.bytes, value.len);
-    }
-}
-
-dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_value value,
-                         int64_t deadline)
-{
-    dkv_entry *e = dkv_cell_new(&s->slab, s->pool, entry_size(key_len, value, deadline));
-    if (!e)
-        return NULL;
-    e->version = 0;
-    entry_fill(e, key, key_len, value, deadline);
-    return e;
-}
-
-static size_t size_of(const dkv_entry *e)
-{
-    return entry_size(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
-}
-
-void dkv_entry_free(dkv_shard *s, dkv_entry *e)
-{
-    dkv_cell_free(&s->slab, s->pool, e, size_of(e));
 }
 
 /* An entry is not needed any more: free it and give its owner to the caller, who may have
@@ -332,13 +274,6 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, d
     note_deadline(s, dkv_entry_deadline(e));
 }
 
-bool dkv_entry_fits(const dkv_entry *e, dkv_value value, int64_t deadline)
-{
-    size_t new = entry_size(e->key_len, value, deadline);
-    return e->owned == dkv_takes_owner(value) &&
-           dkv_cell_capacity(size_of(e)) == dkv_cell_capacity(new);
-}
-
 dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_value value,
                            int64_t deadline)
 {
@@ -346,7 +281,7 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
     s->data_bytes += value.len - e->value_len;
     if (gone.owner) /* what is copied takes as much as before */
         s->memory += dkv_entry_cost(e->key_len, value, deadline) - cost_of(e);
-    entry_fill(e, key, e->key_len, value, deadline);
+    dkv_entry_fill(e, key, e->key_len, value, deadline);
     note_deadline(s, deadline);
     return gone;
 }

@@ -114,6 +114,10 @@ dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_v
 /* What an entry takes, with its owned value. */
 uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline);
 
+/* Write what there is to an entry, in memory that it fits; its version stays. */
+void dkv_entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_value value,
+                    int64_t deadline);
+
 void dkv_entry_free(dkv_shard *s, dkv_entry *e);
 
 dkv_place dkv_shard_find(const dkv_shard *s, uint64_t hash, const uint8_t *key, size_t key_len);

@@ -67,6 +67,7 @@ static void test_free(void *block)
 #define DKV_RING (1 << 18)
 #include "slab.c"
 #include "events.c"
+#include "entry.c"
 #include "shard.c"
 #include "table.c"
 #include "room.c"

@@ -29,9 +29,13 @@ LAYERS: dict[str, set[str]] = {
         *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._logtable"},
         *{"dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
     },
+    "dumbkv._internals": {
+        *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._changing", "dumbkv._recorder"},
+        "dumbkv.errors",
+    },
     "dumbkv._table": {
         *{"dumbkv._arguments", "dumbkv._cells", "dumbkv._changing", "dumbkv._entry"},
-        *{"dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
+        *{"dumbkv._internals", "dumbkv._record", "dumbkv._recorder", "dumbkv.errors"},
     },
     "dumbkv._ctable": {"dumbkv._native", "dumbkv.errors"},
     "dumbkv._sweeper": {"dumbkv.errors"},
