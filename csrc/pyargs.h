@@ -34,6 +34,7 @@ typedef struct {
 /* Python objects this file needs; there is one module in a process. */
 static struct {
     PyObject *entry_type;
+    newfunc new_tuple;
     PyObject *closed_error, *invalid_key_error, *too_large_error, *not_an_integer_error;
     PyObject *store_full_error, *conflict_error;
     PyObject *shown;

@@ -94,6 +94,17 @@ static Py_ssize_t Table_len(PyObject *self)
     return (Py_ssize_t)counts.entries;
 }
 
+/* An Entry as tuple.__new__ makes it; the type's own __new__ is a function in Python. */
+static PyObject *new_entry(PyObject *key, PyObject *value, PyObject *version, PyObject *expires_at)
+{
+    PyObject *fields = PyTuple_Pack(4, key, value, version, expires_at);
+    PyObject *args = fields ? PyTuple_Pack(1, fields) : NULL;
+    PyObject *entry = args ? names.new_tuple((PyTypeObject *)names.entry_type, args, NULL) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(fields);
+    return entry;
+}
+
 static PyObject *Table_entry(PyObject *self, PyObject *arg)
 {
     TableObject *table = (TableObject *)self;
@@ -110,14 +121,16 @@ static PyObject *Table_entry(PyObject *self, PyObject *arg)
     if (!found) {
         result = Py_NewRef(Py_None);
     } else if (value) {
-        int64_t epoch = dkv_wall(table->table) - dkv_now(table->table);
-        PyObject *expires_at = deadline == DKV_NEVER
-                                   ? Py_NewRef(Py_None)
-                                   : PyFloat_FromDouble((double)(epoch + deadline) / 1e6);
+        PyObject *expires_at = Py_None;
+        if (deadline == DKV_NEVER) {
+            Py_INCREF(expires_at);
+        } else {
+            int64_t epoch = dkv_wall(table->table) - dkv_now(table->table);
+            expires_at = PyFloat_FromDouble((double)(epoch + deadline) / 1e6);
+        }
         PyObject *number = PyLong_FromUnsignedLongLong(version);
         if (number && expires_at)
-            result = PyObject_CallFunctionObjArgs(names.entry_type, key.owner, value, number,
-                                                  expires_at, NULL);
+            result = new_entry(key.owner, value, number, expires_at);
         Py_XDECREF(number);
         Py_XDECREF(expires_at);
     }

@@ -288,6 +288,7 @@ static PyObject *imported(const char *module, const char *name)
 static int install(void)
 {
     names.entry_type = imported("dumbkv._entry", "Entry");
+    names.new_tuple = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
     names.closed_error = imported("dumbkv.errors", "ClosedError");
     names.invalid_key_error = imported("dumbkv.errors", "InvalidKeyError");
     names.too_large_error = imported("dumbkv.errors", "TooLargeError");

@@ -39,6 +39,7 @@ _FOUND_EXPIRING = _HEAD + EXPIRES_LINE + _REST
 _CREATED = render(Response(201, ETAG_LINE), b"%b")
 _REPLACED = render(Response(204, ETAG_LINE), b"%b")
 _PUT_ALONE = (b"content-encoding", b"content-range", b"if-unmodified-since")
+_GOT, _PUT_OVER = ("GET", "kv", 200), ("PUT", "kv", 204)
 _BLOCK_LIMIT = 1024
 _BLOCKS = 512
 
@@ -93,6 +94,7 @@ class Plain:
         app = self._app
         blocks = self._blocks
         count = app.metrics.count
+        answers = app.metrics.requests  # With all of a kv route's answers in it from the start.
         entry_of = app.store.entry
         start = len(_START)
         longest = min(start + app.store.max_key, LINE_LIMIT - len(b" HTTP/1.1"))
@@ -121,7 +123,7 @@ class Plain:
                 while True:
                     version = set_value(key, value, xx=True)
                     if version is not None:
-                        count("PUT", "kv", 204)
+                        answers[_PUT_OVER] += 1
                         return _REPLACED % (date, version)
                     version = set_value(key, value, nx=True)
                     if version is not None:
@@ -153,7 +155,7 @@ class Plain:
                 count("GET", "kv", 404)
                 return render(not_found().response(), date)
             _, value, version, expires_at = entry
-            count("GET", "kv", 200)
+            answers[_GOT] += 1
             written = version // 1_000_000
             modified = http_date(written if written < now else now)
             if expires_at is not None:

@@ -304,7 +304,8 @@ class Server(Accepting):
             longest = self._pause(longest)
         asking = self.clock()
         if asking - self._breathed > _BREATH_EVERY:
-            time.sleep(_BREATH)
+            if threading.active_count() > 1:
+                time.sleep(_BREATH)
             self._breathed = asking = self.clock()
         events = self._selector.select(longest)
         now = self.clock()
@@ -320,13 +321,14 @@ class Server(Accepting):
             self._take_turns(now)
         accepting = False
         for key, _ in events:
-            if key.fileobj is self.socket:
+            callback = key.data
+            if callback is None:  # The listener has none.
                 accepting = True
                 continue
             try:
-                key.data(now)
+                callback(now)
             except Exception:
-                self._failed(key.data)
+                self._failed(callback)
         if accepting:  # Last, so that no connection is evicted while its request waits here.
             try:
                 self._accept(now)
