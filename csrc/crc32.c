@@ -41,6 +41,15 @@ static uint32_t plain(uint32_t crc, const uint8_t *at, size_t n)
               lookup[4][low >> 24] ^ lookup[3][high & 0xff] ^ lookup[2][high >> 8 & 0xff] ^
               lookup[1][high >> 16 & 0xff] ^ lookup[0][high >> 24];
     }
+    if (n >= 4) {
+        uint32_t word;
+        memcpy(&word, at, sizeof word);
+        word ^= crc;
+        crc = lookup[3][word & 0xff] ^ lookup[2][word >> 8 & 0xff] ^ lookup[1][word >> 16 & 0xff] ^
+              lookup[0][word >> 24];
+        at += 4;
+        n -= 4;
+    }
     for (; n; at++, n--)
         crc = crc >> 8 ^ lookup[0][(crc ^ *at) & 0xff];
     return crc;

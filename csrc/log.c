@@ -16,6 +16,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+
 enum { KEPT_ROOM = 1 << 20 }; /* a larger buffer is given back after its record */
 
 int dkv_log_begin(dkv_table *t, bool undoing)
@@ -383,14 +387,24 @@ int64_t dkv_log_keep(dkv_table *t, const uint8_t *records, size_t size, uint64_t
 
 /* Writing */
 
+/* pwrite of glibc lets a thread be cancelled in it, and arranging for that takes as long as
+   the checksum of a record. */
+static ssize_t write_at(int fd, const uint8_t *bytes, size_t n, uint64_t offset)
+{
+#ifdef __linux__
+    return syscall(SYS_pwrite64, fd, bytes, n, (off_t)offset);
+#else
+    return pwrite(fd, bytes, n, (off_t)offset);
+#endif
+}
+
 int dkv_log_write(dkv_table *t)
 {
     dkv_log *log = t->log;
     size_t size = log->record.used, done = 0;
     dkv_seal(log->seed, log->offset, log->record.bytes, size);
     while (done < size) {
-        ssize_t n =
-            pwrite(log->fd, log->record.bytes + done, size - done, (off_t)(log->offset + done));
+        ssize_t n = write_at(log->fd, log->record.bytes + done, size - done, log->offset + done);
         if (n < 0 && errno != EINTR)
             return errno;
         if (n > 0)

@@ -10,14 +10,27 @@ static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
     return &t->shards[dkv_shard_index(pair->hash)];
 }
 
+/* The clock is looked at only where something can expire. */
+static int64_t moment(const dkv_span *span, bool timed)
+{
+    for (uint64_t left = span->wanted; left && !timed; left &= left - 1)
+        timed = dkv_span_first(span, left)->next_deadline != DKV_NEVER;
+    return timed ? dkv_now(span->table) : DKV_BEFORE_ALL;
+}
+
 int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
 {
-    *span = (dkv_span){.table = t, .pairs = pairs, .n = n, .now = dkv_now(t)};
+    bool timed = false;
+    *span = (dkv_span){.table = t, .pairs = pairs, .n = n};
     for (size_t i = 0; i < n; i++) {
         pairs[i].hash = dkv_hash(&t->secret, pairs[i].key, pairs[i].key_len);
         span->wanted |= UINT64_C(1) << dkv_shard_index(pairs[i].hash);
+        timed |= pairs[i].deadline != DKV_NEVER;
     }
     dkv_span_lock(span);
+    if (n)
+        dkv_shard_prefetch_slot(shard_of(t, pairs), pairs->hash);
+    span->now = moment(span, timed);
     if (!dkv_closed(t))
         return 0;
     dkv_end(span);

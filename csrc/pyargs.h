@@ -21,14 +21,15 @@ typedef struct {
     PyObject_HEAD dkv_table *table;
     Py_ssize_t max_key;
     Py_ssize_t max_value;
-    int64_t default_span; /* microseconds, DKV_NEVER for none */
-    size_t turn;          /* in `later` */
-    void *later[LATER];   /* values that are gone */
-    void *writer;         /* of a table with a log: a lock, whose turn it is to change something */
-    atomic_ulong owner;   /* the thread whose turn it is, or 0 */
-    bool waits;           /* a change waits until it is on the disk */
-    bool refuses;         /* nothing is to be written any more */
-    Waiting waiting;      /* of a table with a log: who waits for the disk */
+    int64_t default_span;   /* microseconds, DKV_NEVER for none */
+    size_t turn;            /* in `later` */
+    void *later[LATER];     /* values that are gone */
+    bool logs;              /* a change goes to a log first */
+    pthread_mutex_t writer; /* of such a table: whose turn it is to change something */
+    atomic_ulong owner;     /* the thread whose turn it is, or 0 */
+    bool waits;             /* a change waits until it is on the disk */
+    bool refuses;           /* nothing is to be written any more */
+    Waiting waiting;        /* of a table with a log: who waits for the disk */
 } TableObject;
 
 /* Python objects this file needs; there is one module in a process. */

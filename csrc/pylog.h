@@ -17,14 +17,14 @@
 
 static void begin_turn(TableObject *self)
 {
-    (void)PyThread_acquire_lock(self->writer, WAIT_LOCK);
+    pthread_mutex_lock(&self->writer);
     atomic_store_explicit(&self->owner, PyThread_get_thread_ident(), memory_order_relaxed);
 }
 
 static void end_turn(TableObject *self)
 {
     atomic_store_explicit(&self->owner, 0, memory_order_relaxed);
-    PyThread_release_lock(self->writer);
+    pthread_mutex_unlock(&self->writer);
 }
 
 /* 0, or -1 with the exception set when it is this thread's turn already. */
@@ -50,7 +50,7 @@ static int call(TableObject *self, const char *method, uint64_t argument)
 /* Begin a turn: 0, or DKV_ERAISED without one. Nothing to do for a table without a log. */
 static int begin_log(TableObject *self)
 {
-    if (!self->writer)
+    if (!self->logs)
         return 0;
     if (not_mine(self) < 0)
         return DKV_ERAISED;
@@ -64,7 +64,7 @@ static int begin_log(TableObject *self)
 /* End a turn in which nothing was changed. */
 static int end_log(TableObject *self, int rc)
 {
-    if (self->writer && rc != DKV_ERAISED)
+    if (self->logs && rc != DKV_ERAISED)
         end_turn(self);
     return rc;
 }
@@ -160,7 +160,7 @@ static int log_pairs(TableObject *self, dkv_pair *pairs, size_t n, size_t *at)
 /* dkv_commit, log first if there is one; lent values as with log_step. */
 static int commit_pairs(TableObject *self, dkv_pair *pairs, size_t n, size_t *at)
 {
-    if (self->writer)
+    if (self->logs)
         return log_pairs(self, pairs, n, at);
     int rc = dkv_commit(self->table, pairs, n, at);
     for (size_t i = 0; i < n && rc < 0; i++)
@@ -205,7 +205,7 @@ static int leave(TableObject *self, dkv_hold *hold, dkv_value lent, int rc)
 
 static int change(TableObject *self, dkv_hold *hold, dkv_value lent, int64_t deadline)
 {
-    if (self->writer) {
+    if (self->logs) {
         dkv_pair pair = {.key = hold->key,
                          .key_len = hold->key_len,
                          .act = DKV_PUT,
@@ -224,7 +224,7 @@ static int change(TableObject *self, dkv_hold *hold, dkv_value lent, int64_t dea
 
 static int move(TableObject *self, dkv_hold *hold, int64_t deadline)
 {
-    if (self->writer) {
+    if (self->logs) {
         dkv_pair pair = {.key = hold->key,
                          .key_len = hold->key_len,
                          .act = DKV_MOVE,
@@ -256,14 +256,11 @@ static PyObject *Table_log_begin(PyObject *self, PyObject *args)
     int waits;
     if (!PyArg_ParseTuple(args, "p:_log_begin", &waits))
         return NULL;
-    PyThread_type_lock lock = PyThread_allocate_lock();
-    if (!lock || dkv_log_begin(table->table, waits) < 0) {
-        if (lock)
-            PyThread_free_lock(lock);
+    if (dkv_log_begin(table->table, waits) < 0)
         return PyErr_NoMemory();
-    }
     waiting_begin(&table->waiting);
-    table->writer = lock;
+    pthread_mutex_init(&table->writer, NULL);
+    table->logs = true;
     table->waits = waits;
     return Py_NewRef(Py_None);
 }
@@ -336,7 +333,7 @@ static PyObject *Table_log_file(PyObject *self, PyObject *args)
 
 static PyObject *Table_logs(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(((TableObject *)self)->writer != NULL);
+    return PyBool_FromLong(((TableObject *)self)->logs);
 }
 
 static PyObject *Table_log_extend(PyObject *self, PyObject *end)

@@ -75,6 +75,8 @@ static PyObject *listed(PyObject *other)
 {
     if (PyDict_CheckExact(other))
         return PyDict_Items(other);
+    if (PyList_CheckExact(other))
+        return PyList_GetSlice(other, 0, PY_SSIZE_T_MAX);
     PyObject *items = NULL;
     PyObject *method = PyObject_GetAttrString(other, "items");
     if (method) {
@@ -113,6 +115,22 @@ static int many_pair(TableObject *self, const char *function, Many *many, PyObje
     return rc;
 }
 
+/* Ask for the objects of a pair some turns ahead: the waits for them then overlap. */
+static void prefetch_pair(PyObject *list, Py_ssize_t i)
+{
+    enum { PAIRS_AHEAD = 12, DATA = 32 };
+    if (i + PAIRS_AHEAD >= PyList_Size(list))
+        return;
+    PyObject *item = PyList_GetItem(list, i + PAIRS_AHEAD);
+    if (!PyTuple_CheckExact(item) || PyTuple_Size(item) != 2)
+        return;
+    for (Py_ssize_t k = 0; k < 2; k++) {
+        const char *object = (const char *)PyTuple_GetItem(item, k);
+        __builtin_prefetch(object);
+        __builtin_prefetch(object + DATA);
+    }
+}
+
 static int many_pairs(TableObject *self, const char *function, Many *many, PyObject *other)
 {
     PyObject *list = listed(other);
@@ -121,6 +139,7 @@ static int many_pairs(TableObject *self, const char *function, Many *many, PyObj
     Py_ssize_t n = PyList_Size(list);
     int rc = many_alloc(many, n, true);
     for (Py_ssize_t i = 0; i < n && rc == 0; i++) {
+        prefetch_pair(list, i);
         rc = many_pair(self, function, many, PyList_GetItem(list, i));
         if (rc < 0)
             many_clear(many);
@@ -273,7 +292,7 @@ static PyObject *Table_delete_many(PyObject *self, PyObject *arg)
     Py_ssize_t removed = 0;
     if (many_keys(table, &many, arg) < 0)
         return NULL;
-    if (table->writer)
+    if (table->logs)
         return delete_logged(table, &many);
     size_t n = (size_t)many.n;
     int rc = dkv_begin(table->table, many.pairs, n, &span);

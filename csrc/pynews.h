@@ -76,12 +76,12 @@ static PyObject *Table_watch(PyObject *self, PyObject *since)
     if (given(since) && (version = PyLong_AsUnsignedLongLong(since)) == DKV_NOW && PyErr_Occurred())
         return NULL;
     TableObject *table = (TableObject *)self;
-    if (table->writer && not_mine(table) < 0)
+    if (table->logs && not_mine(table) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS /* between two changes, not in the middle of one */
-        if (table->writer) begin_turn(table);
+        if (table->logs) begin_turn(table);
     Py_END_ALLOW_THREADS int rc = dkv_watch(table->table, version, &at);
-    if (table->writer)
+    if (table->logs)
         end_turn(table);
     return rc < 0 ? lost_or((TableObject *)self, rc) : PyLong_FromUnsignedLongLong(at);
 }
@@ -89,11 +89,11 @@ static PyObject *Table_watch(PyObject *self, PyObject *since)
 static PyObject *Table_unwatch(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     TableObject *table = (TableObject *)self;
-    if (table->writer && not_mine(table) < 0)
+    if (table->logs && not_mine(table) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS if (table->writer) begin_turn(table);
+    Py_BEGIN_ALLOW_THREADS if (table->logs) begin_turn(table);
     Py_END_ALLOW_THREADS dkv_unwatch(table->table);
-    if (table->writer)
+    if (table->logs)
         end_turn(table);
     return Py_NewRef(Py_None);
 }

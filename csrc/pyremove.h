@@ -6,7 +6,7 @@
 static int remove_key(TableObject *self, const Text *key, uint64_t want)
 {
     dkv_hold hold;
-    if (self->writer) {
+    if (self->logs) {
         dkv_pair pair = pair_of(key, DKV_DROP);
         size_t at;
         pair.want = want;
@@ -39,7 +39,7 @@ static int remove_held(TableObject *self, dkv_hold *hold, int found, const PyObj
     int rc;
     if (found < 0 || !value) {
         rc = leave(self, hold, nothing, found);
-    } else if (self->writer) {
+    } else if (self->logs) {
         dkv_pair pair = {.key = hold->key, .key_len = hold->key_len, .act = DKV_DROP};
         size_t at;
         dkv_release(hold);

@@ -185,8 +185,8 @@ static void Table_dealloc(PyObject *self)
         dkv_reap(table, let_go, SIZE_MAX);
         dkv_free(table);
     }
-    if (((TableObject *)self)->writer) {
-        PyThread_free_lock(((TableObject *)self)->writer);
+    if (((TableObject *)self)->logs) {
+        pthread_mutex_destroy(&((TableObject *)self)->writer);
         waiting_end(&((TableObject *)self)->waiting);
     }
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);

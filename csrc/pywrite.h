@@ -57,7 +57,7 @@ static int log_pair(TableObject *self, const Text *key, const Text *text, const 
 static int write_pair(TableObject *self, const Text *key, const Text *text, const How *how,
                       uint64_t *version)
 {
-    if (self->writer)
+    if (self->logs)
         return log_pair(self, key, text, how, version);
     dkv_value value = lend(text);
     int64_t deadline;

@@ -94,7 +94,7 @@ class Log:
     def _extend(self, table: Table, offset: int, need: int, most: int) -> None:
         """The file always keeps room for its closing record."""
         least = offset + need + CLOSING_SIZE
-        chunk = min(most, max(LEAST_ROOM, self._target // 4))
+        chunk = min(most, max(LEAST_ROOM, self._target // 2))
         end = max(least, min(offset + chunk, int(LATE * self._target) + CLOSING_SIZE))
         have = self.sizes[self._newest]
         while end > have:
