@@ -11,6 +11,7 @@ typedef struct dkv_log {
     int fd;
     uint32_t seed;
     uint64_t offset, end;         /* in the file: where the next record goes, how far it may */
+    uint64_t touched;             /* before that its pages are there */
     uint64_t before;              /* bytes of files before this one */
     uint64_t records;             /* in the file */
     uint64_t need;                /* what there was no room for */

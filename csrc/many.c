@@ -99,7 +99,7 @@ static int check(const dkv_span *span, size_t *at)
 
 /* The bytes of the entries that will be replaced or removed, each once; of what each shard
    has to make room for, `extra`, the keys that are there are taken off. */
-static int64_t replaced(const dkv_span *span, size_t extra[DKV_SHARDS])
+static int64_t replaced(const dkv_span *span, uint32_t extra[DKV_SHARDS])
 {
     int64_t bytes = 0;
     dkv_hold h;
@@ -123,7 +123,7 @@ static int64_t replaced(const dkv_span *span, size_t extra[DKV_SHARDS])
     return bytes;
 }
 
-static bool have_room(const dkv_span *span, const size_t extra[DKV_SHARDS])
+static bool have_room(const dkv_span *span, const uint32_t extra[DKV_SHARDS])
 {
     for (uint64_t left = span->wanted; left; left &= left - 1) {
         const dkv_shard *s = dkv_span_first(span, left);
@@ -134,7 +134,7 @@ static bool have_room(const dkv_span *span, const size_t extra[DKV_SHARDS])
 }
 
 /* What the pairs take, and the slots for them. A new key that comes twice counts twice. */
-static int64_t taken(const dkv_span *span, const size_t extra[DKV_SHARDS])
+static int64_t taken(const dkv_span *span, const uint32_t extra[DKV_SHARDS])
 {
     const dkv_table *t = span->table;
     int64_t bytes = 0;
@@ -182,7 +182,7 @@ static int make_entries(const dkv_span *span)
 int dkv_span_prepare(const dkv_span *span, size_t *at)
 {
     dkv_table *t = span->table;
-    size_t extra[DKV_SHARDS] = {0};
+    uint32_t extra[DKV_SHARDS] = {0};
     int64_t less = 0;
     int rc = check(span, at);
     if (rc < 0)

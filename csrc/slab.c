@@ -173,10 +173,7 @@ static bool keep_base(void *base)
 
 static char *base_new(size_t size)
 {
-    char *base = size == LARGEST_REGION * DKV_PAGE ? kept_base() : NULL;
-    if (base)
-        return base;
-    base = DKV_ALIGNED_ALLOC(size, size);
+    char *base = DKV_ALIGNED_ALLOC(size, size);
 #ifdef MADV_POPULATE_WRITE
     /* All pages in one call and not a fault for each. Huge pages would do the same, but are
        made by the kernel with pauses of milliseconds. */
@@ -196,9 +193,12 @@ static void region_free(dkv_region *r)
 static dkv_region *region_new(dkv_pool *pool)
 {
     size_t pages = pool->next_pages ? pool->next_pages : FIRST_REGION;
-    size_t size = pages * DKV_PAGE;
     dkv_region *r = DKV_CALLOC(1, sizeof *r);
-    char *base = r ? base_new(size) : NULL;
+    char *base = r ? kept_base() : NULL;
+    if (base)
+        pages = LARGEST_REGION; /* a small table has that in memory as it is */
+    else if (r)
+        base = base_new(pages * DKV_PAGE);
     if (!base) {
         DKV_FREE(r);
         return NULL;
