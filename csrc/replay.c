@@ -4,13 +4,24 @@
 #include "hold.h"
 #include "log.h"
 
-static int hold_any(dkv_table *t, const dkv_operation *o, dkv_hold *h)
+/* An operation whose turn will come. */
+typedef struct {
+    dkv_operation what;
+    uint64_t hash; /* of its key, if it has one */
+} Next;
+
+static dkv_shard *shard_for(dkv_table *t, const Next *next)
+{
+    return &t->shards[dkv_shard_index(next->hash)];
+}
+
+static int hold_any(dkv_table *t, const Next *next, dkv_hold *h)
 {
     h->table = t;
-    h->key = o->key;
-    h->key_len = o->key_len;
-    h->hash = dkv_hash(&t->secret, o->key, o->key_len);
-    h->shard = &t->shards[dkv_shard_index(h->hash)];
+    h->key = next->what.key;
+    h->key_len = next->what.key_len;
+    h->hash = next->hash;
+    h->shard = shard_for(t, next);
     dkv_lock(h->shard);
     return dkv_seek(h, DKV_BEFORE_ALL); /* a later record may give it another expiry */
 }
@@ -20,25 +31,26 @@ static int64_t deadline_from(const dkv_table *t, const dkv_operation *o)
     return o->expiry ? o->expiry - dkv_wall(t) + dkv_now(t) : DKV_NEVER;
 }
 
-static int redo(dkv_table *t, const dkv_operation *o)
+static int redo(dkv_table *t, const Next *next)
 {
+    const dkv_operation *o = &next->what;
     dkv_hold h;
     int rc = 0;
     switch (o->kind) {
     case DKV_OP_SET:
-        hold_any(t, o, &h);
+        hold_any(t, next, &h);
         rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL}, deadline_from(t, o),
                         o->version);
         dkv_unlock(t, h.shard);
         dkv_see_version(t, o->version);
         return rc;
     case DKV_OP_DELETE:
-        if (hold_any(t, o, &h))
+        if (hold_any(t, next, &h))
             dkv_shard_take(h.shard, h.slot, NULL);
         dkv_unlock(t, h.shard);
         return 0;
     case DKV_OP_EXPIRE:
-        if (hold_any(t, o, &h))
+        if (hold_any(t, next, &h))
             rc = dkv_put_as(&h, h.value, deadline_from(t, o), h.version);
         else if (t->log->swept) /* it may be one of those that were removed */
             rc = DKV_EFULL;
@@ -51,24 +63,41 @@ static int redo(dkv_table *t, const dkv_operation *o)
     }
 }
 
+/* Read one more operation of a record, and ask for the memory of the slot it will look at. */
+static int read_ahead(dkv_table *t, const uint8_t *body, size_t size, size_t *at, Next *next,
+                      dkv_replaying *r)
+{
+    r->why = dkv_decode(body, size, at, &next->what);
+    if (r->why)
+        return DKV_ECORRUPT;
+    if (next->what.key_len) {
+        next->hash = dkv_hash(&t->secret, next->what.key, next->what.key_len);
+        dkv_shard_prefetch_slot(shard_for(t, next), next->hash);
+    }
+    return 0;
+}
+
 /* One record, of which the first operations may be done already: that does no harm. */
 static int replay_record(dkv_table *t, const uint8_t *body, size_t size, dkv_replaying *r)
 {
-    dkv_operation o;
-    for (size_t at = 0; at < size;) {
-        r->why = dkv_decode(body, size, &at, &o);
-        if (r->why)
-            return DKV_ECORRUPT;
-        int rc = redo(t, &o);
+    enum { AHEAD = 16 };
+    Next ring[AHEAD];
+    size_t at = 0, read = 0, done = 0;
+    int rc = 0;
+    while (rc >= 0 && (at < size || done < read)) {
+        if (at < size && read - done < AHEAD) {
+            rc = read_ahead(t, body, size, &at, &ring[read++ % AHEAD], r);
+            continue;
+        }
+        const Next *next = &ring[done++ % AHEAD];
+        rc = redo(t, next);
         if (rc == DKV_EFULL && !t->log->swept) {
             int64_t swept = dkv_sweep(t);
             t->log->swept = swept > 0;
-            rc = swept < 0 ? (int)swept : redo(t, &o);
+            rc = swept < 0 ? (int)swept : redo(t, next);
         }
-        if (rc < 0)
-            return rc;
     }
-    return 0;
+    return rc < 0 ? rc : 0;
 }
 
 int64_t dkv_replay(dkv_table *t, const uint8_t *bytes, size_t size, dkv_replaying *r)
