@@ -399,11 +399,12 @@ static ssize_t write_at(int fd, const uint8_t *bytes, size_t n, uint64_t offset)
 }
 
 /* Bring the pages in that a record goes to, some ahead of it, by writing zeros where there are
-   zeros already: a file system takes eight pages at once for a third of what they cost one by one.
-   Many more, and each write to one of them costs more. A large record brings in its own. */
+   zeros already: a file system takes many pages at once for a third of what they cost one by one.
+   Many more than these, and each write to one of them costs more. A large record brings in its own.
+ */
 static int touch(dkv_log *log, size_t size)
 {
-    enum { LARGE = 4 << 10, AHEAD = 32 << 10 };
+    enum { LARGE = 4 << 10, AHEAD = 64 << 10 };
     static const uint8_t zeros[AHEAD];
     uint64_t end = log->offset + size;
     if (size >= LARGE && log->touched < end)

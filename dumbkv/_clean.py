@@ -26,8 +26,8 @@ BEGIN, END, PAY = 1.8, 1.6, 1.9
 SHARE = 8
 FLOOR = 2 << 20
 """Bytes that a log may always have beside."""
-SLICE = 64 << 10
-REST = 3
+SLICE = 256 << 10
+REST = 5
 """A thread that cleans rests this many times longer than it works."""
 
 
@@ -47,6 +47,8 @@ class Cleaner:
         self._busy = False  # what is appended may need room itself
         self.pinned = 0
         """How many want the files to stay as they are."""
+        self.failed = False
+        """Whether it was given up: the disk would not, or a file is damaged."""
 
     def share(self, table: Table) -> float:
         """How many times what is needed the log has, without the floor."""
@@ -63,7 +65,7 @@ class Cleaner:
         """Do a slice of the oldest file, if that is older than file `before`, or than the newest:
         how many bytes of it, 0 when there is no such file."""
         oldest = min(self._log.sizes)
-        if self.pinned or oldest >= (self._log.newest if before is None else before):
+        if self.failed or self.pinned or oldest >= (self._log.newest if before is None else before):
             return 0
         if oldest != self._oldest:
             self._slices, self._oldest = self._file(table, oldest), oldest

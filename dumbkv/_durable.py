@@ -87,7 +87,7 @@ class Disk:
         except DiskFullError:
             pass  # later there may be room
         except (OSError, CorruptError) as error:
-            self.cleaner.pinned += 1
+            self.cleaner.failed = True
             logger.error("%s: the log is not cleaned any more: %s", self.path, error)
 
     def refuse(self) -> NoReturn:
@@ -360,6 +360,7 @@ class Durable(_Base):
         return (
             *(disk.log.size, len(disk.log.sizes), disk.recovered_entries, disk.cut_bytes),
             *(syncs.requests, syncs.last, int(syncs.error is not None)),
+            int(disk.cleaner.failed),
         )
 
     def _disk_waits(self) -> tuple[list[tuple[str, float]], float]:

@@ -50,3 +50,5 @@ class Stats(NamedTuple):
     """When it had kept all that was written, in seconds since 1970."""
     poisoned: int = 0
     """1 when it failed to, and the store takes no more writes."""
+    uncleaned: int = 0
+    """1 when the log could not be cleaned, and so grows until the store is opened again."""

@@ -31,6 +31,7 @@ _LOG = {
     "log_files": ("log_files", "Files of the log."),
     "log_cut_bytes": ("cut_bytes", "Bytes at the end of the log that a crash had cut."),
     "log_poisoned": ("poisoned", "1 once the disk failed and nothing more is written."),
+    "log_uncleaned": ("uncleaned", "1 once the log could not be cleaned, and only grows."),
     "log_last_sync_timestamp_seconds": ("last_sync", "When all that was written was on the disk."),
 }
 

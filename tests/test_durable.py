@@ -21,6 +21,8 @@ from prometheus_client import CollectorRegistry
 
 import dumbkv
 from dumbkv import _clean, _log, _sync
+from dumbkv._record import HEADER_SIZE
+from dumbkv._recovery import name
 from dumbkv._sync import datasync
 from dumbkv.metrics import StoreCollector
 from tests.conftest import BACKENDS, OpenStore
@@ -578,6 +580,31 @@ def on_disk(path: Path) -> int:
         with contextlib.suppress(FileNotFoundError):  # it was just cleaned away
             size += each.stat().st_size
     return size
+
+
+def test_a_log_that_cannot_be_cleaned_says_so_and_is_written_on(
+    open_store: OpenStore, path: Path
+) -> None:
+    with small_files():
+        store = open_store(path=path, fsync="never")
+        store[b"kept"] = bytes(5000)
+        first = path / name(1)
+        data = bytearray(first.read_bytes())
+        data[HEADER_SIZE + 1000] ^= 1
+        first.write_bytes(data)
+        assert store.stats().uncleaned == 0
+        for turn in range(200):
+            store[b"changed"] = bytes([turn]) * 5000
+        until(lambda: store.stats().uncleaned == 1)
+        files = store.stats().log_files
+        for turn in range(50):
+            store[b"changed"] = bytes([turn]) * 5000
+        assert store.stats().log_files > files > 20
+        assert store[b"changed"] == bytes([49]) * 5000
+        assert store[b"kept"] == bytes(5000)
+        store.close()
+    with pytest.raises(dumbkv.CorruptError, match=name(1)):
+        open_store(path=path)
 
 
 @pytest.mark.parametrize("cold", [0, 900])

@@ -76,6 +76,16 @@ FAULTS = (
         "start the service again, which reads back what is on it.",
     ),
     Fault(
+        alert="DumbKVLogNotCleaned",
+        severity="ticket",
+        condition='dumbkv_log_uncleaned{job="$job"} == 1',
+        wait=0,
+        summary="{{ $labels.instance }} cannot clean its log, which grows with every write",
+        action="Nothing is lost so far, and all is served. The log of the service says which file "
+        "could not be read or removed. Where one is damaged, get the data out by a scan first: the "
+        "next start refuses it, and `python -m dumbkv repair` keeps what can be read.",
+    ),
+    Fault(
         alert="DumbKVStoreFull",
         severity="ticket",
         condition="sum by (job, instance) "

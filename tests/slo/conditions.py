@@ -30,6 +30,7 @@ _RSS = f"process_resident_memory_bytes{{{LABELS}}}"
 _OPEN = f"process_open_fds{{{LABELS}}}"
 _START = f"process_start_time_seconds{{{LABELS}}}"
 _POISONED = f"dumbkv_log_poisoned{{{LABELS}}}"
+_UNCLEANED = f"dumbkv_log_uncleaned{{{LABELS}}}"
 _ALL = dict.fromkeys(BASE, GONE)
 _DATA = f'dumbkv_memory_bytes{{{LABELS},store="default"}}'
 _MOST = f'dumbkv_max_bytes{{{LABELS},store="default"}}'
@@ -78,6 +79,7 @@ _down = alert("DumbKVDown", severity="page")
 _absent = alert("DumbKVAbsent", severity="page")
 _blind = alert("DumbKVProcessMetricsMissing", severity="ticket")
 _poisoned = alert("DumbKVLogPoisoned", severity="page")
+_uncleaned = alert("DumbKVLogNotCleaned", severity="ticket")
 _full = alert("DumbKVStoreFull", severity="ticket")
 _large = alert("DumbKVDataLarge", severity="ticket")
 _rising = alert("DumbKVMemoryRising", severity="ticket")
@@ -89,6 +91,7 @@ CONDITIONS = [
     *_around(_blind, _wrong(_OPEN, GONE), _wrong(_OPEN, GONE, 4), 5),
     *_around(_blind, _wrong(_RSS, GONE), _wrong(_RSS, GONE, 4), 5),
     *_around(_poisoned, _wrong(_POISONED, 1), _wrong(_POISONED, 0), 0),
+    *_around(_uncleaned, _wrong(_UNCLEANED, 1), _wrong(_UNCLEANED, 0), 0),
     # Without a limit of its own, and with one of 250 million bytes.
     *_around(_large, _data(377_487_360, GONE), _data(377_487_359, GONE), 15),
     *_around(_large, _data(200_000_000), _data(199_999_999), 15),

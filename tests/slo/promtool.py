@@ -33,6 +33,7 @@ BASE: dict[str, float | None] = {
     f'dumbkv_memory_bytes{{{LABELS},store="default"}}': 50_000_000,
     f'dumbkv_max_bytes{{{LABELS},store="default"}}': 250_000_000,
     f"dumbkv_log_poisoned{{{LABELS}}}": 0,
+    f"dumbkv_log_uncleaned{{{LABELS}}}": 0,
 }
 """The gauges of a service that is well."""
 
@@ -107,6 +108,7 @@ def other_job(minutes: int, step: int = 1) -> dict[str, str]:
         f'dumbkv_memory_bytes{{{down},store="default"}}': 10**9,
         f'dumbkv_max_bytes{{{down},store="default"}}': 10**9,
         f"dumbkv_log_poisoned{{{down}}}": 1,
+        f"dumbkv_log_uncleaned{{{down}}}": 1,
     }
     counters = {
         f'{kv},status="200"}}': 100,

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+from dumbkv._recovery import name
 from tests.slo.drill.traffic import BUSY, CALM, PUT, Stream, put, send
 from tests.slo.drill.world import EMBEDDING, SERVICE, World
 from tests.slo.model import Alert, alert
@@ -146,6 +147,29 @@ def _again(world: World) -> None:
     world.start()
 
 
+def _flip(world: World) -> None:
+    """Turns a bit of the first large value in the log, on the disk."""
+    with (world.place / "store" / name(1)).open("r+b") as file:
+        file.seek(500_000)
+        was = file.read(1)[0]
+        file.seek(500_000)
+        file.write(bytes([was ^ 1]))
+
+
+def _damaged_log(world: World) -> None:
+    """A log that is to be written anew, and whose first file is not what it was."""
+    large = put("large", 1_000_000)
+    send(world.port, [large])
+    _flip(world)
+    for _ in range(10):
+        send(world.port, [large])
+
+
+def _mended_log(world: World) -> None:
+    _flip(world)
+    _again(world)
+
+
 _VALUES = [str(number) for number in range(1840)]
 """Keys for 460 MiB."""
 
@@ -237,6 +261,14 @@ FAULTS = (
         _again,
         EMBEDDING,
         hushed={_RATE},
+        also=_START,
+        on_disk=True,
+    ),
+    Fault(
+        "damaged-log",
+        {alert("DumbKVLogNotCleaned", severity="ticket")},
+        _damaged_log,
+        _mended_log,
         also=_START,
         on_disk=True,
     ),
