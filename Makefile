@@ -129,8 +129,8 @@ bench: $(VENV)/bench.stamp ## all benchmarks; rewrites benchmarks/results.json a
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
 
-# In less time, as CI runs them. Targets on the record are bench's, and so is a store on disk: it
-# is held beside others that write files, and some of its targets are not met yet.
+# In less time, as CI runs them. Targets on the record are bench's, and so is a store on disk:
+# beside others that write files it wants a machine with nothing else to do.
 bench-short: $(VENV)/bench.stamp ## benchmarks of what is in memory and of the service, in short
 	DUMBKV_BENCH_ROUNDS=5 DUMBKV_BENCH_SECONDS=3 $(BIN)/pytest benchmarks -s \
 		--ignore benchmarks/test_durable.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name \

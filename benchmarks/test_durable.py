@@ -324,8 +324,9 @@ store = dumbkv.open(sys.argv[1], backend="c")
 keys = random.sample(list(store), 100_000)
 for key in keys[:50_000]:
     store[key] = os.urandom(256)
-def paces(until):
-    tenths = array("Q", bytes(8 * 1_000_000))  # how many took so many tenths of a microsecond
+def counts():
+    return array("Q", [0]) * 1_000_000  # how many took so many tenths of a microsecond
+def paces(until, tenths):
     count = 0
     while until():
         key, value = random.choice(keys), os.urandom(256)
@@ -338,9 +339,9 @@ def paces(until):
         left -= times
         if left < 0:
             return pace / 1e7, count
+first, second = counts(), counts()  # what measuring takes is there before
 end = time.monotonic() + 3
-alone = paces(lambda: time.monotonic() < end)
-paces(lambda: False)  # what measuring takes is there before
+alone = paces(lambda: time.monotonic() < end, first)
 before = resident()
 thread = threading.Thread(target=store.snapshot)
 thread.start()
@@ -348,7 +349,7 @@ most = [before]
 def going():
     most[0] = max(most[0], resident()) if random.random() < 0.001 else most[0]
     return thread.is_alive()
-beside = paces(going)
+beside = paces(going, second)
 print(json.dumps([alone, beside, most[0] - before]))
 """
 
