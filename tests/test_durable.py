@@ -299,6 +299,34 @@ store.close()
         assert len(again) == int(count) + 1
 
 
+@pytest.mark.parametrize("size", [1000, 10_000, 100_000])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_a_record_on_the_disk_is_none(backend: str, path: Path, size: int) -> None:
+    program = f"""
+import resource, dumbkv
+store = dumbkv.open({str(path)!r}, backend={backend!r})
+store[b"a"] = b"1"
+resource.setrlimit(resource.RLIMIT_FSIZE, (store._log_state()[0] + {size} // 2, -1))
+for key in (b"b", b"a"):
+    try:
+        store[key] = bytes({size})
+    except dumbkv.DiskFullError:
+        print(sorted(store.items()))
+resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+if {size} == 1000:
+    import os; os._exit(0)
+store[b"c"] = b"2"
+store.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["[(b'a', b'1')]"] * 2
+    with dumbkv.open(path) as again:
+        assert dict(again) == ({b"a": b"1"} if size == 1000 else {b"a": b"1", b"c": b"2"})
+        assert again.stats().cut_bytes == 0
+
+
 def test_a_write_that_fails_leaves_nothing_behind(open_store: OpenStore, path: Path) -> None:
     store = open_store(path=path)
     store[b"a"] = b"1"
