@@ -112,8 +112,9 @@ class Log:
         table._log_extend(have - CLOSING_SIZE)
 
     def _refuse(self, need: int, error: OSError) -> NoReturn:
+        more = f"{need} bytes more" if need else "what was written"
         raise DiskFullError(
-            f"{self.directory}: the disk has no room for {need} bytes more ({error.strerror}): "
+            f"{self.directory}: the disk has no room for {more} ({error.strerror}): "
             "nothing was changed; free some and write again"
         ) from error
 
