@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dumbkv
 import dumbkv_http
+from dumbkv._sync import datasync
 from tests.http.client import RawClient, get, put
 from tests.http.conftest import wait_until
 from tests.http.test_prometheus import Prometheus, matches, scraping
@@ -53,11 +58,29 @@ def check(prometheus: Prometheus, expected: dict[int, Any]) -> None:
             assert (number, refused["errorType"]) == (11, "bad_data")
 
 
-def test_every_query_answers_fresh_loaded_and_failing(tmp_path: Path) -> None:
+def slow_disk(descriptor: int) -> None:
+    time.sleep(0.2)
+    datasync(descriptor)
+
+
+def slowly(service: dumbkv_http.Service, number: int) -> None:
+    """So many requests at the same time that each take as long as the disk does."""
     with (
-        dumbkv.open() as store,
+        ExitStack() as stack,
+        ThreadPoolExecutor(number) as pool,
+        mock.patch("dumbkv._sync.datasync", slow_disk),
+    ):
+        clients = [stack.enter_context(RawClient(service)) for _ in range(number)]
+        replies = pool.map(lambda client: client.ask(put("b", b"1")), clients)
+        assert all(reply.status in (201, 204) for reply in replies)
+
+
+def test_every_query_answers_fresh_loaded_and_failing(tmp_path: Path) -> None:
+    (tmp_path / "watch").mkdir()
+    with (
+        dumbkv.open(tmp_path / "data", fsync="always", max_bytes=65536) as store,
         dumbkv_http.serve(store) as service,
-        scraping(int(service.port), tmp_path) as prometheus,
+        scraping(int(service.port), tmp_path / "watch") as prometheus,
         RawClient(service) as client,
     ):
         check(prometheus, FRESH)
@@ -68,11 +91,10 @@ def test_every_query_answers_fresh_loaded_and_failing(tmp_path: Path) -> None:
         wait_until(lambda: prometheus.values(queries()[1]), seconds=15)
         check(prometheus, LOADED)
 
-        # Three in a hundred are slow, and one in a hundred fails.
-        metrics = service.server.metrics
+        # Three in a hundred are slow, and one in a hundred fails, as the store has no room for it.
+        slowly(service, 30)
         for _ in range(10):
-            metrics.count("GET", "kv", 500)
-        metrics.observe(0.2, 30)
+            assert client.ask(put("large", bytes(100_000))).status == 507
         wait_until(lambda: not prometheus.values(queries()[1]), seconds=15)
         wait_until(lambda: not prometheus.values(queries()[0]), seconds=15)
         check(prometheus, FAILING)
