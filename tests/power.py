@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECTOR = 512
-CALLS = "openat,pwrite64,write,ftruncate,fallocate,fdatasync,fsync,rename,unlink,mkdir,rmdir,link"
+CALLS = "openat,pwrite64,write,ftruncate,fallocate,fdatasync,fsync,rename,unlink,mkdir,rmdir"
+CALLS += ",link,linkat"
 _LINE = re.compile(r"(\d+) +(.*)")
 _BEGUN = re.compile(r"(\w+)\((.*)")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)

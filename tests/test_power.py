@@ -11,7 +11,7 @@ from dumbkv._recovery import mend
 from tests.conftest import BACKENDS
 from tests.logs import Record as LogRecord
 from tests.logs import all_records, look, state_of
-from tests.power import Record, image, put, record
+from tests.power import Call, Record, calls, image, put, record
 from tests.workload import State, contents, new_seed, states
 
 IMAGES = int(os.environ.get("DUMBKV_POWER_CUTS", "100"))
@@ -97,3 +97,53 @@ def test_power_fails_again_while_a_store_recovers(tmp_path: Path, backend: str) 
             moment = chance.choice(again.moments())
             put(image(again, moment, chance), tmp_path / "after")
             expect(recovered(tmp_path / "after"), again, moment, first, seed, True)
+
+
+COPYING = """
+import dumbkv, os, sys
+store = dumbkv.open(sys.argv[1], backend=sys.argv[2])
+for n in range(300):
+    store[b"%d" % n] = bytes(500)
+store.snapshot(sys.argv[3])
+print("copied", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_copy_has_its_name_only_when_all_of_it_is_on_the_disk(
+    tmp_path: Path, backend: str
+) -> None:
+    copy, trace = tmp_path / "copy", tmp_path / "trace"
+    record(["-c", COPYING, str(tmp_path / "data"), backend, str(copy)], tmp_path / "data", trace)
+    every = list(calls(trace.read_text()))
+
+    def named(call: Call) -> list[str]:
+        return [os.fsdecode(each) for each in call.texts]
+
+    def last(names: tuple[str, ...], path: str) -> Call:
+        return [each for each in every if each.name in names and named(each)[0] == path][-1]
+
+    [rename] = [each for each in every if each.name == "rename" and str(copy) in named(each)]
+    made = named(rename)[0]
+    links = [each for each in every if each.name in ("link", "linkat")]
+    files = [path for each in links for path in named(each) if path.startswith(str(tmp_path))]
+    assert sorted(each.name for each in copy.iterdir()) == sorted(
+        os.path.basename(path) for path in files[::2]
+    )
+    for path in files[::2]:
+        written = last(("pwrite64", "ftruncate"), path)
+        synced = last(("fdatasync", "fsync"), path)
+        assert written.ended < synced.begun
+        assert synced.ended < links[0].begun
+    held = last(("fsync",), made)
+    assert links[-1].ended < held.begun
+    assert held.ended < rename.begun
+    [said] = [
+        each for each in every if each.name == "write" and each.texts[-1].startswith(b"copied")
+    ]
+    above = last(("fsync",), str(tmp_path))
+    assert rename.ended < above.begun
+    assert above.ended < said.begun
+    with dumbkv.open(copy) as store:
+        assert len(store) == 300
