@@ -239,7 +239,6 @@ static dkv_page *page_from(dkv_pool *pool)
 static void page_back(dkv_pool *pool, dkv_page *page)
 {
     dkv_region *r = page->region;
-    UNPOISON(page, DKV_PAGE);
     page->next = r->freed;
     r->freed = page;
     unlink_region(pool, r);

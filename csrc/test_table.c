@@ -397,6 +397,43 @@ static void test_a_walk_gives_what_stays_once_and_few_keys_a_time(void)
     done_with(t);
 }
 
+/* What is left of many pages is moved together as others fill. */
+static void test_entries_are_found_where_they_were_moved_to(void)
+{
+#ifdef DKV_WEAK_HASH
+    enum { MANY = 1000 };
+#else
+    enum { MANY = 100000 };
+#endif
+    static const uint8_t other[200];
+    dkv_table *t = fresh();
+    dkv_hold h;
+    char key[64], why[100];
+    for (uint64_t n = 0; n < MANY; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
+        assert(dkv_put(&h, (dkv_value){(uint8_t *)&n, sizeof n, NULL}, DKV_NEVER) == 0);
+        release(&h);
+    }
+    for (uint64_t n = 0; n < MANY; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 1);
+        if (n % 4)
+            dkv_drop(&h);
+        release(&h);
+    }
+    for (uint64_t n = MANY; n < MANY + MANY / 4; n++) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 0);
+        assert(dkv_put(&h, (dkv_value){other, sizeof other, NULL}, DKV_NEVER) == 0);
+        release(&h);
+    }
+    for (uint64_t n = 0; n < MANY; n += 4) {
+        assert(dkv_acquire(t, key, key_of(key, n), &h) == 1);
+        assert(h.value.len == sizeof n && memcmp(h.value.bytes, &n, sizeof n) == 0);
+        release(&h);
+    }
+    assert(dkv_check(t, why, sizeof why) == 0);
+    done_with(t);
+}
+
 int main(int argc, char **argv)
 {
     random_state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
@@ -415,8 +452,9 @@ int main(int argc, char **argv)
     test_a_deadline_set_in_the_middle_of_a_sweep_is_kept();
     test_any_finds_every_entry();
     test_a_walk_gives_what_stays_once_and_few_keys_a_time();
+    test_entries_are_found_where_they_were_moved_to();
     test_a_hold_gives_back_one_owner();
     test_a_closed_table_answers_so();
-    puts("test_table: 16 passed, 0 failed");
+    puts("test_table: 17 passed, 0 failed");
     return 0;
 }

@@ -147,8 +147,8 @@ class Disk:
         with _turn(store):
             if store.closed or self.syncs.error is not None or not self.log.is_long(store):
                 return
-            self.log.close_file(store)
             try:
+                self.log.close_file(store)
                 self.log.begin_file(store)
             except (OSError, DiskFullError) as error:  # whoever writes next tries again
                 logger.error("%s: no other file could be begun: %s", self.path, error)

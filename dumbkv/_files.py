@@ -121,6 +121,13 @@ def _remove_unlocked(path: str) -> None:
         os.close(descriptor)
 
 
+def write_all(descriptor: int, data: bytes, at: int) -> None:
+    """Write all of it at this place, however many calls that takes."""
+    while data:
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written
+
+
 def sync_directory(directory: str) -> None:
     """Let the names in a directory outlast a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ import errno
 import os
 from typing import NoReturn, Protocol
 
-from dumbkv._files import sync_directory
+from dumbkv._files import sync_directory, write_all
 from dumbkv._record import CLOSING_SIZE, HEADER_SIZE, LOG, RECORD_SIZE, SET_SIZE, Header, closing
 from dumbkv._record import new_header as made_now
 from dumbkv._recovery import name
@@ -112,10 +112,10 @@ class Log:
         table._log_extend(have - CLOSING_SIZE)
 
     def _refuse(self, need: int, error: OSError) -> NoReturn:
-        more = f"{need} bytes more" if need else "what was written"
+        more = f"{need} bytes more" if need else "any more"
         raise DiskFullError(
             f"{self.directory}: the disk has no room for {more} ({error.strerror}): "
-            "nothing was changed; free some and write again"
+            "nothing was changed; free some and try again"
         ) from error
 
     def begin_file(self, table: Table, need: int = 0) -> None:
@@ -130,7 +130,7 @@ class Log:
         try:
             descriptor = os.open(path, flags, 0o600)
             _allocate(descriptor, 0, HEADER_SIZE + need + CLOSING_SIZE)
-            os.pwrite(descriptor, header.encode(), 0)
+            write_all(descriptor, header.encode(), 0)
             os.fsync(descriptor)
             sync_directory(self.directory)
         except OSError as error:
@@ -151,14 +151,22 @@ class Log:
         self.syncs.position = max(self.syncs.position, before + HEADER_SIZE)
 
     def close_file(self, table: Table) -> None:
-        """Close the newest file: all of it is on the disk then."""
+        """Close the newest file: all of it is on the disk then. DiskFullError when the disk has no
+        room to say that it is closed: it stays as it is."""
         header = self._header
         assert header is not None
         offset, _, records = table._log_state()
+        if self.sizes[self._newest] < offset + CLOSING_SIZE:  # a write failed, and took it away
+            try:
+                _allocate(self.syncs.descriptor, offset, CLOSING_SIZE)
+            except OSError as error:
+                if error.errno in FULL:
+                    self._refuse(0, error)
+                raise
 
         def finish() -> None:
             descriptor = self.syncs.descriptor
-            os.pwrite(descriptor, closing(header.seed, offset, records), offset)
+            write_all(descriptor, closing(header.seed, offset, records), offset)
             os.ftruncate(descriptor, offset + CLOSING_SIZE)
             datasync(descriptor)
 
@@ -173,7 +181,12 @@ class Log:
         """Close the newest file for good; one that nothing was written to goes, unless it is the
         only one: it says which versions there were."""
         empty = not table._log_state()[2] and len(self.sizes) > 1
-        self.close_file(table)
+        try:
+            self.close_file(table)
+        except DiskFullError:  # then it is read as after a crash
+            self.syncs.in_turn(table)
+            self.abandon()
+            return
         if empty:
             os.unlink(self.path(self._newest))
             sync_directory(self.directory)

@@ -21,7 +21,7 @@ import os
 import re
 from typing import BinaryIO, NamedTuple
 
-from dumbkv._files import reading, replacing, sync_directory
+from dumbkv._files import reading, replacing, sync_directory, write_all
 from dumbkv._logscan import Cut, Scan, closed, nonzero, scan
 from dumbkv._record import CLOSING_SIZE, HEADER_SIZE, MAGIC, Header, closing
 from dumbkv.errors import CorruptError
@@ -175,7 +175,7 @@ def _close(file: LogFile) -> LogFile:
         if file.closed:
             return file
         at = file.valid_end
-        _write(descriptor, closing(file.header.seed, at, file.records), at)
+        write_all(descriptor, closing(file.header.seed, at, file.records), at)
         _datasync(descriptor)
     finally:
         os.close(descriptor)
@@ -199,11 +199,5 @@ def _rewrite(descriptor: int, at: int, end: int) -> None:
         piece = os.pread(descriptor, min(_PIECE, end - at), at)
         if not piece:
             raise OSError(f"the file has become shorter than {end} bytes while it was read")
-        _write(descriptor, piece, at)
+        write_all(descriptor, piece, at)
         at += len(piece)
-
-
-def _write(descriptor: int, data: bytes, at: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, at)
-        data, at = data[written:], at + written

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -297,6 +298,37 @@ store.close()
     assert there == "False"
     with dumbkv.open(path) as again:
         assert len(again) == int(count) + 1
+
+
+@contextmanager
+def full(store: Any) -> Iterator[None]:
+    """A disk with room for ten bytes more: a write fails, and takes all that was made with it."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (store._log_state()[0] + 10, limits[1]))
+    try:
+        with pytest.raises(dumbkv.DiskFullError):
+            store[b"large"] = bytes(1000)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_too_full_to_close_a_file_takes_writes_again(
+    open_store: OpenStore, path: Path, tmp_path: Path
+) -> None:
+    store = open_store(path=path)
+    store[b"a"] = b"1"
+    with full(store), pytest.raises(dumbkv.DiskFullError):
+        store.snapshot(tmp_path / "copy")
+    store[b"b"] = b"2"
+    store.snapshot(tmp_path / "copy")
+    store[b"c"] = b"3"
+    with full(store):
+        store.close()
+    for directory, count in ((path, 3), (tmp_path / "copy", 2)):
+        again = open_store(path=directory)
+        assert len(again) == count
+        again.close()
 
 
 @pytest.mark.parametrize("size", [1000, 10_000, 100_000])
