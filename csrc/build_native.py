@@ -18,9 +18,10 @@ from setuptools.build_meta import *  # noqa: F403  # the hooks of a build backen
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
+# All of it is one unit: then the compiler may put one function into another, across files.
 PREAMBLE = """
 #include <structmember.h>
-#include "table.h"
+%s
 #include "pytable.c"
 """
 
@@ -37,10 +38,11 @@ def cdef() -> str:
     return (HERE / "table.h").read_text().split("/* cdef begin */")[1].split("/* cdef end */")[0]
 
 
-def ffi() -> FFI:
+def ffi(sources: list[str]) -> FFI:
     builder = FFI()
     builder.cdef(cdef())
-    builder.set_source("dumbkv._native", PREAMBLE)
+    included = "\n".join(f'#include "{Path(source).name}"' for source in sources)
+    builder.set_source("dumbkv._native", PREAMBLE % included)
     return builder
 
 
@@ -56,8 +58,8 @@ class BuildExt(build_ext):  # type: ignore[misc]  # setuptools has no types
     def build_extension(self, ext: Extension) -> None:
         generated = Path(self.build_temp) / "_native.c"
         generated.parent.mkdir(parents=True, exist_ok=True)
-        ffi().emit_c_code(str(generated))
-        ext.sources = [str(generated), *ext.sources]
+        ffi(ext.sources).emit_c_code(str(generated))
+        ext.sources = [str(generated)]
         ext.optional = False
         try:
             super().build_extension(ext)

@@ -12,7 +12,7 @@ enum { LOOKUPS = 8 };
 
 #define POLYNOMIAL 0xEDB88320U
 
-static uint32_t lookup[LOOKUPS][256];
+static uint32_t partial[LOOKUPS][256];
 
 /* As the module is loaded: nobody has to ask later whether it is done. */
 __attribute__((constructor)) static void fill(void)
@@ -21,11 +21,12 @@ __attribute__((constructor)) static void fill(void)
         uint32_t crc = i;
         for (int bit = 0; bit < 8; bit++)
             crc = crc & 1 ? crc >> 1 ^ POLYNOMIAL : crc >> 1;
-        lookup[0][i] = crc;
+        partial[0][i] = crc;
     }
     for (int table = 1; table < LOOKUPS; table++) {
         for (int i = 0; i < 256; i++)
-            lookup[table][i] = lookup[table - 1][i] >> 8 ^ lookup[0][lookup[table - 1][i] & 0xff];
+            partial[table][i] =
+                partial[table - 1][i] >> 8 ^ partial[0][partial[table - 1][i] & 0xff];
     }
 }
 
@@ -37,21 +38,21 @@ static uint32_t plain(uint32_t crc, const uint8_t *at, size_t n)
         memcpy(&low, at, sizeof low);
         memcpy(&high, at + 4, sizeof high);
         low ^= crc;
-        crc = lookup[7][low & 0xff] ^ lookup[6][low >> 8 & 0xff] ^ lookup[5][low >> 16 & 0xff] ^
-              lookup[4][low >> 24] ^ lookup[3][high & 0xff] ^ lookup[2][high >> 8 & 0xff] ^
-              lookup[1][high >> 16 & 0xff] ^ lookup[0][high >> 24];
+        crc = partial[7][low & 0xff] ^ partial[6][low >> 8 & 0xff] ^ partial[5][low >> 16 & 0xff] ^
+              partial[4][low >> 24] ^ partial[3][high & 0xff] ^ partial[2][high >> 8 & 0xff] ^
+              partial[1][high >> 16 & 0xff] ^ partial[0][high >> 24];
     }
     if (n >= 4) {
         uint32_t word;
         memcpy(&word, at, sizeof word);
         word ^= crc;
-        crc = lookup[3][word & 0xff] ^ lookup[2][word >> 8 & 0xff] ^ lookup[1][word >> 16 & 0xff] ^
-              lookup[0][word >> 24];
+        crc = partial[3][word & 0xff] ^ partial[2][word >> 8 & 0xff] ^
+              partial[1][word >> 16 & 0xff] ^ partial[0][word >> 24];
         at += 4;
         n -= 4;
     }
     for (; n; at++, n--)
-        crc = crc >> 8 ^ lookup[0][(crc ^ *at) & 0xff];
+        crc = crc >> 8 ^ partial[0][(crc ^ *at) & 0xff];
     return crc;
 }
 

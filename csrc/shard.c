@@ -170,7 +170,7 @@ static int rehash(dkv_shard *s, uint32_t cap, const dkv_secret *secret)
    them; where memory is counted, every step is short. */
 static uint64_t grown(const dkv_shard *s, size_t extra, uint32_t least, bool clean)
 {
-    enum { SMALL = 256 };
+    enum { SMALL = 1024 };
     uint64_t cap = s->cap ? s->cap : least;
     if (s->cap && (clean ? s->live : s->used) + extra <= s->limit)
         return cap;
