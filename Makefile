@@ -132,7 +132,7 @@ bench: $(VENV)/bench.stamp ## all benchmarks; rewrites benchmarks/results.json a
 # In less time, as CI runs them. Targets on the record are bench's, and so is a store on disk:
 # beside others that write files it wants a machine with nothing else to do.
 bench-short: $(VENV)/bench.stamp ## benchmarks of what is in memory and of the service, in short
-	DUMBKV_BENCH_ROUNDS=5 DUMBKV_BENCH_SECONDS=3 $(BIN)/pytest benchmarks -s \
+	DUMBKV_BENCH_ROUNDS=9 DUMBKV_BENCH_SECONDS=3 $(BIN)/pytest benchmarks -s \
 		--ignore benchmarks/test_durable.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name \
 		-k "not the_committed_ratio_meets and not the_committed_ratio_of_threads and not the_committed_pauses" $(ARGS)
 
