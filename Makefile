@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-TABLE = crc32 entry events fork log many one record replay room shard slab sorted table watch whole
+TABLE = crc32 entry events fork log logfile many one record replay room shard slab sorted table watch whole
 TESTS = record log table many journal events failing
 THREADS = threads threads_news threads_limit
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all

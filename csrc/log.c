@@ -13,13 +13,6 @@
 #include "hold.h"
 #include "span.h"
 
-#include <errno.h>
-#include <unistd.h>
-
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
-
 enum { KEPT_ROOM = 1 << 20 }; /* a larger buffer is given back after its record */
 
 int dkv_log_begin(dkv_table *t, bool undoing)
@@ -48,39 +41,6 @@ void dkv_log_free(dkv_table *t)
 bool dkv_logs(const dkv_table *t)
 {
     return t->log != NULL;
-}
-
-void dkv_log_file(dkv_table *t, int fd, uint64_t offset, uint64_t end, uint32_t seed,
-                  uint64_t before)
-{
-    dkv_log *log = t->log;
-    log->fd = fd;
-    log->offset = log->touched = offset;
-    log->end = end;
-    log->seed = seed;
-    log->before = before;
-    log->records = 0;
-    atomic_store(&log->synced, 0);
-}
-
-void dkv_log_room(dkv_table *t, uint64_t end)
-{
-    t->log->end = end;
-}
-
-uint64_t dkv_log_offset(const dkv_table *t)
-{
-    return t->log->offset;
-}
-
-uint64_t dkv_log_end(const dkv_table *t)
-{
-    return t->log->before + t->log->offset;
-}
-
-uint64_t dkv_log_records(const dkv_table *t)
-{
-    return t->log->records;
 }
 
 uint64_t dkv_log_need(const dkv_table *t)
@@ -383,73 +343,6 @@ int64_t dkv_log_keep(dkv_table *t, const uint8_t *records, size_t size, uint64_t
     }
     int rc = *kept ? end_record(t->log) : 0;
     return rc < 0 ? rc : (int64_t)done;
-}
-
-/* Writing */
-
-/* pwrite of glibc lets a thread be cancelled in it, and arranging for that takes as long as
-   the checksum of a record. */
-static ssize_t write_at(int fd, const uint8_t *bytes, size_t n, uint64_t offset)
-{
-#ifdef __linux__
-    return syscall(SYS_pwrite64, fd, bytes, n, (off_t)offset);
-#else
-    return pwrite(fd, bytes, n, (off_t)offset);
-#endif
-}
-
-/* Bring the pages in that a record goes to, some ahead of it, by writing zeros where there are
-   zeros already: a file system takes many pages at once for a third of what they cost one by one.
-   Many more than these, and each write to one of them costs more. A large record brings in its own.
- */
-static int touch(dkv_log *log, size_t size)
-{
-    enum { LARGE = 4 << 10, AHEAD = 64 << 10 };
-    static const uint8_t zeros[AHEAD];
-    uint64_t end = log->offset + size;
-    if (size >= LARGE && log->touched < end)
-        log->touched = end;
-    while (log->touched < end) {
-        uint64_t left = log->end - log->touched;
-        size_t most = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        ssize_t n = write_at(log->fd, zeros, most, log->touched);
-        if (n < 0 && errno != EINTR)
-            return errno;
-        if (n > 0)
-            log->touched += (uint64_t)n;
-        else if (n == 0)
-            return EIO;
-    }
-    return 0;
-}
-
-int dkv_log_write(dkv_table *t)
-{
-    dkv_log *log = t->log;
-    size_t size = log->record.used, done = 0;
-    dkv_seal(log->seed, log->offset, log->record.bytes, size);
-    int failed = touch(log, size);
-    if (failed)
-        return failed;
-    while (done < size) {
-        ssize_t n = write_at(log->fd, log->record.bytes + done, size - done, log->offset + done);
-        if (n < 0 && errno != EINTR)
-            return errno;
-        if (n > 0)
-            done += (size_t)n;
-        else if (n == 0)
-            return EIO;
-    }
-    log->offset += size;
-    log->records++;
-    log->evicted.used = 0;
-    uint64_t told;
-    const uint8_t *first = log->record.bytes + DKV_HEAD;
-    if (*first == DKV_OP_SYNCED) { /* what has no change in it is not written */
-        memcpy(&told, first + 1, sizeof told);
-        atomic_compare_exchange_strong(&log->synced, &told, 0);
-    }
-    return 0;
 }
 
 /* Undoing */

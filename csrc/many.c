@@ -28,7 +28,7 @@ int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
         timed |= pairs[i].deadline != DKV_NEVER;
     }
     dkv_span_lock(span);
-    if (n)
+    if (n) /* dkv_find asks ahead for the others */
         dkv_shard_prefetch_slot(shard_of(t, pairs), pairs->hash);
     span->now = moment(span, timed);
     if (!dkv_closed(t))

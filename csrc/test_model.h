@@ -80,6 +80,7 @@ static void test_free(void *block)
 #include "crc32.c"
 #include "record.c"
 #include "log.c"
+#include "logfile.c"
 #include "replay.c"
 
 #ifndef TEST_KEYS
