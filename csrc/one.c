@@ -82,22 +82,22 @@ int dkv_put_as(dkv_hold *h, dkv_value value, int64_t deadline, uint64_t version)
     int rc = make_room(h, value, deadline);
     if (rc < 0)
         return rc;
-    dkv_entry *e = dkv_entry_new(s, h->key, h->key_len, value, deadline);
-    if (!e)
-        return DKV_ENOMEM;
     dkv_place place = {h->entry, h->slot};
     if (!place.entry) {
         int moved = dkv_shard_reserve(s, 1, dkv_least(t, s), dkv_cleans(t), &t->secret);
-        if (moved < 0) {
-            dkv_entry_free(s, e);
+        if (moved < 0)
             return DKV_ENOMEM;
-        }
         /* The slot found first is not the one when slots were moved or entries evicted. */
         if (place.slot == SIZE_MAX || moved || t->evict)
             place = dkv_shard_find(s, h->hash, h->key, h->key_len);
     }
-    dkv_shard_put(s, place, e, h->hash, &h->gone);
+    dkv_entry *e = dkv_entry_alloc(s, h->key_len, value, deadline);
+    if (!e)
+        return DKV_ENOMEM;
+    /* Before the value is copied: a new version waits for what was written before it. */
     e->version = version ? version : dkv_shard_stamp(s, DKV_SET, h->key, h->key_len);
+    dkv_entry_fill(e, h->key, h->key_len, value, deadline);
+    dkv_shard_put(s, place, e, h->hash, &h->gone);
     dkv_show(h, (dkv_place){e, place.slot});
     return 0;
 }

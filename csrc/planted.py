@@ -97,7 +97,7 @@ BUGS = [
     Bug(
         "a replaced entry's memory stays on the account",
         "shard.c",
-        "        s->memory -= cost_of(place.entry);\n",
+        "        s->memory -= dkv_entry_costs(place.entry);\n",
         "",
     ),
     Bug(
@@ -139,10 +139,17 @@ BUGS = [
         "    return rc;",
     ),
     Bug(
-        "a failed growth leaks the entry",
+        "a failed growth goes unnoticed",
         "one.c",
-        "            dkv_entry_free(s, e);\n            return DKV_ENOMEM;",
-        "            return DKV_ENOMEM;",
+        "        if (moved < 0)\n            return DKV_ENOMEM;",
+        "        if (moved < 0)\n            moved = 1;",
+    ),
+    Bug(
+        "a version is told before there is memory for its entry",
+        "one.c",
+        "    if (!e)\n        return DKV_ENOMEM;\n    /* Before",
+        "    if (!e)\n        return dkv_shard_stamp(s, DKV_SET, h->key, h->key_len), DKV_ENOMEM;\n"
+        "    /* Before",
     ),
     Bug(
         "many entries are leaked when one fails",
@@ -165,7 +172,7 @@ BUGS = [
     Bug(
         "an owned value's other size is not counted",
         "shard.c",
-        "        s->memory += dkv_entry_cost(e->key_len, value, deadline) - cost_of(e);\n",
+        "        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_costs(e);\n",
         "        ;\n",
     ),
     Bug(

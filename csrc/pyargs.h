@@ -108,12 +108,8 @@ static void text_clear(Text *text)
 static dkv_value lend(const Text *text)
 {
     dkv_value value = {(const uint8_t *)text->bytes, (size_t)text->len, text->owner};
-    if (dkv_takes_owner(value)) {
+    if (dkv_takes_owner(value))
         Py_INCREF(text->owner);
-    } else { /* what will be copied comes in while the key is looked up */
-        for (Py_ssize_t at = 0; at < text->len && at < 512; at += 64)
-            __builtin_prefetch(text->bytes + at);
-    }
     return value;
 }
 
@@ -193,8 +189,22 @@ static int value_from(TableObject *self, Text *value, PyObject *given)
     return -1;
 }
 
+/* Ask for the bytes of a value that will be copied, before anything else is looked at: the
+   processor then waits for them and for the object's header at once, and not for one after
+   the other. */
+static void ask_for(PyObject *value)
+{
+    enum { HEADER = 32, LINE = 64, MOST = 512 };
+    if (!PyBytes_CheckExact(value))
+        return;
+    Py_ssize_t end = HEADER + Py_SIZE(value);
+    for (Py_ssize_t at = LINE; at < end + LINE && at < MOST; at += LINE)
+        __builtin_prefetch((const char *)value + at);
+}
+
 static int pair_from(TableObject *self, Text *key, PyObject *k, Text *value, PyObject *v)
 {
+    ask_for(v);
     if (key_from(self, key, k) < 0)
         return -1;
     if (value_from(self, value, v) < 0) {

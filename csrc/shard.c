@@ -15,11 +15,6 @@ _Static_assert(offsetof(dkv_shard, dead) <= 192, "what most calls need is three 
 
 /* Entries */
 
-static uint64_t cost_of(const dkv_entry *e)
-{
-    return dkv_entry_cost(e->key_len, dkv_entry_value(e), dkv_entry_deadline(e));
-}
-
 /* An entry is not needed any more: free it and give its owner to the caller, who may have
    room for one; or leave it with its owner to be let go of. */
 static void discard(dkv_shard *s, dkv_entry *e, dkv_value *gone)
@@ -260,11 +255,11 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, d
     uint64_t *slot = &s->slots[place.slot];
     uint64_t uses = 0;
     s->data_bytes += data_of(e);
-    s->memory += cost_of(e);
+    s->memory += dkv_entry_costs(e);
     if (place.entry) {
         uses = *slot & USE_BITS;
         s->data_bytes -= data_of(place.entry);
-        s->memory -= cost_of(place.entry);
+        s->memory -= dkv_entry_costs(place.entry);
         discard(s, place.entry, gone);
     } else {
         s->live++;
@@ -283,7 +278,7 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
     dkv_value gone = dkv_entry_value(e);
     s->data_bytes += value.len - e->value_len;
     if (gone.owner) /* what is copied takes as much as before */
-        s->memory += dkv_entry_cost(e->key_len, value, deadline) - cost_of(e);
+        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_costs(e);
     dkv_entry_fill(e, key, e->key_len, value, deadline);
     note_deadline(s, deadline);
     return gone;
@@ -303,7 +298,7 @@ void dkv_shard_take(dkv_shard *s, size_t slot, dkv_value *gone)
     dkv_entry *e = entry_in(s->slots[slot]);
     note_change(s, e);
     s->data_bytes -= data_of(e);
-    s->memory -= cost_of(e);
+    s->memory -= dkv_entry_costs(e);
     s->live--;
     discard(s, e, gone);
     s->slots[slot] = TOMBSTONE;
@@ -417,7 +412,7 @@ const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *
         uint64_t hash = entry_hash(e, secret);
         live++;
         data_bytes += data_of(e);
-        memory += cost_of(e);
+        memory += dkv_entry_costs(e);
         if (!e->key_len)
             return "an entry has an empty key";
         if (dkv_shard_index(hash) != index)

@@ -37,6 +37,7 @@ struct dkv_entry {
     bool timed : 1;   /* a deadline stands before the key */
     bool owned : 1;   /* the value is its owner's */
     bool counted : 1; /* by a sum over many keys that is under way */
+    uint8_t rest : 5; /* written with them, so that nobody waits to read them first */
     uint8_t bytes[];
 };
 
@@ -107,12 +108,16 @@ static inline dkv_value dkv_entry_value(const dkv_entry *e)
     return value;
 }
 
+/* Memory for an entry, nothing of it written, or NULL. */
+dkv_entry *dkv_entry_alloc(dkv_shard *s, size_t key_len, dkv_value value, int64_t deadline);
+
 /* A new entry with version 0, or NULL. */
 dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_value value,
                          int64_t deadline);
 
-/* What an entry takes, with its owned value. */
+/* What an entry takes, with its owned value: one there would be, and one there is. */
 uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline);
+uint64_t dkv_entry_costs(const dkv_entry *e);
 
 /* Write what there is to an entry, in memory that it fits; its version stays. */
 void dkv_entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_value value,

@@ -80,25 +80,16 @@ size_t dkv_cell_capacity(size_t size)
     return size <= DKV_LARGEST_CELL ? cell_of(class_of(size)) : dkv_block_cost(size) - 8;
 }
 
-#define COST(cell) (DKV_PAGE / ((DKV_PAGE - HEADER) / (cell)))
-#define COSTS(cell)                                                                                \
-    COST(cell), COST((cell) + STEP), COST((cell) + 2 * STEP), COST((cell) + 3 * STEP)
+#define CELLS(cell) ((DKV_PAGE - HEADER) / (cell))
+#define COST(cell) (DKV_PAGE / CELLS(cell))
+#define STEPS(of, cell) of(cell), of((cell) + STEP), of((cell) + 2 * STEP), of((cell) + 3 * STEP)
+#define CLASSES(of)                                                                                \
+    STEPS(of, 16), STEPS(of, 80), STEPS(of, 144), STEPS(of, 208), STEPS(of, 272), STEPS(of, 336),  \
+        STEPS(of, 400), STEPS(of, 464), of(576), of(672), of(800), of(1008), of(DKV_LARGEST_CELL)
 
-static const uint16_t COST_OF[DKV_CLASSES] = {
-    COSTS(16),
-    COSTS(80),
-    COSTS(144),
-    COSTS(208),
-    COSTS(272),
-    COSTS(336),
-    COSTS(400),
-    COSTS(464),
-    COST(576),
-    COST(672),
-    COST(800),
-    COST(1008),
-    COST(DKV_LARGEST_CELL),
-};
+/* By class: the cells in a page, and what one takes of it. */
+static const uint16_t CELLS_IN[DKV_CLASSES] = {CLASSES(CELLS)};
+static const uint16_t COST_OF[DKV_CLASSES] = {CLASSES(COST)};
 
 uint64_t dkv_cell_cost(size_t size)
 {
@@ -251,11 +242,6 @@ static void page_back(dkv_pool *pool, dkv_page *page)
 
 /* Pages */
 
-static size_t cells_in(size_t class)
-{
-    return (DKV_PAGE - HEADER) / cell_of(class);
-}
-
 /* Behind all others: the fullest are the first to be filled, the emptiest drain. */
 static void link_page(dkv_slab *slab, size_t class, dkv_page *page)
 {
@@ -287,7 +273,7 @@ static dkv_page *page_new(dkv_slab *slab, dkv_pool *pool, size_t class)
         return NULL;
     page->used = page->freed = 0;
     page->untouched = HEADER;
-    page->cells = (uint16_t)cells_in(class);
+    page->cells = CELLS_IN[class];
     link_page(slab, class, page);
     slab->free[class] += page->cells;
     slab->grew = true;
@@ -382,7 +368,7 @@ static dkv_page *sparse_page(const dkv_slab *slab, size_t *class)
     enum { SOME = 8 };
     for (*class = 0; *class < DKV_CLASSES; ++*class) {
         dkv_page *found = slab->open[*class];
-        if (slab->free[*class] < 2 * cells_in(*class))
+        if (slab->free[*class] < 2U * CELLS_IN[*class])
             continue;
         dkv_page *page = found;
         for (int i = 0; i < SOME; i++, page = page->next) {
@@ -408,14 +394,10 @@ static void mark_free(const dkv_page *page, size_t cell, bool *free)
         free[i] = true;
 }
 
-void dkv_slab_compact(dkv_slab *slab, dkv_pool *pool, dkv_moved *moved, void *arg)
+static void empty(dkv_slab *slab, dkv_pool *pool, size_t class, dkv_page *page, dkv_moved *moved,
+                  void *arg)
 {
-    size_t class;
-    bool free[(DKV_PAGE - HEADER) / STEP] = {false};
-    slab->grew = false;
-    dkv_page *page = sparse_page(slab, &class);
-    if (!page)
-        return;
+    bool free[CELLS(STEP)] = {false};
     size_t cell = cell_of(class);
     mark_free(page, cell, free);
     unlink_page(slab, class, page); /* so that no cell moves within it */
@@ -439,6 +421,15 @@ void dkv_slab_compact(dkv_slab *slab, dkv_pool *pool, dkv_moved *moved, void *ar
     link_page(slab, class, page);
     if (!page->used)
         page_free(slab, pool, class, page);
+}
+
+void dkv_slab_compact(dkv_slab *slab, dkv_pool *pool, dkv_moved *moved, void *arg)
+{
+    size_t class;
+    dkv_page *page = sparse_page(slab, &class);
+    slab->grew = false;
+    if (page)
+        empty(slab, pool, class, page, moved, arg);
 }
 
 void dkv_slab_trim(dkv_slab *slab, dkv_pool *pool)
