@@ -34,6 +34,12 @@ struct dkv_table {
     struct dkv_log *log;       /* of a table whose changes go to a file first, else NULL */
 };
 
+/* The shard that the keys of a hash are in. */
+static inline dkv_shard *dkv_shard_of(dkv_table *t, uint64_t hash)
+{
+    return &t->shards[dkv_shard_index(hash)];
+}
+
 /* Put a table on the list of those whose locks a fork takes, and take it off. */
 void dkv_fork_keep(dkv_table *t);
 void dkv_fork_forget(dkv_table *t);

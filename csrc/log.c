@@ -98,15 +98,6 @@ static int end_record(dkv_log *log)
     return DKV_EROOM;
 }
 
-/* A deadline as a file has it. */
-static int64_t expiry_of(const dkv_table *t, int64_t deadline)
-{
-    if (deadline == DKV_NEVER)
-        return 0;
-    int64_t expiry = dkv_wall(t) - dkv_now(t) + deadline;
-    return expiry < 1 ? 1 : expiry > DKV_EXPIRY_CEILING ? DKV_EXPIRY_CEILING : expiry;
-}
-
 static dkv_operation set_of(const dkv_table *t, const dkv_hold *h)
 {
     return (dkv_operation){.kind = DKV_OP_SET,
@@ -115,7 +106,7 @@ static dkv_operation set_of(const dkv_table *t, const dkv_hold *h)
                            .value = h->value.bytes,
                            .value_len = h->value.len,
                            .version = h->version,
-                           .expiry = expiry_of(t, h->deadline)};
+                           .expiry = dkv_expiry_of(t, h->deadline)};
 }
 
 /* How to make of the held key what it is now, for when it is another. */
@@ -146,7 +137,7 @@ static bool note_pair(const dkv_span *span, size_t i)
     dkv_hold h;
     if (p->act == DKV_LOOK)
         return true;
-    h.shard = &span->table->shards[dkv_shard_index(p->hash)];
+    h.shard = dkv_shard_of(span->table, p->hash);
     p->there = looks(span, p, h.shard) && dkv_find(span, i, false, &h);
     if (p->act == DKV_DROP && p->there) { /* once, if it comes twice */
         p->there = !h.entry->counted;
@@ -166,7 +157,7 @@ static bool note_pair(const dkv_span *span, size_t i)
             p->version = dkv_shard_stamp(h.shard, DKV_SET, p->key, p->key_len);
         /* One that was moved and has gone meanwhile is in the file no more. */
         o.kind = p->act == DKV_MOVE && p->there ? DKV_OP_EXPIRE : DKV_OP_SET;
-        o.expiry = expiry_of(t, p->until);
+        o.expiry = dkv_expiry_of(t, p->until);
         p->entry->version = p->version;
         if (o.kind == DKV_OP_SET) {
             o.version = p->version;
@@ -312,7 +303,7 @@ static int keep(dkv_table *t, dkv_operation *o)
     dkv_release(&h);
     if (!same)
         return 0;
-    o->expiry = expiry_of(t, deadline);
+    o->expiry = dkv_expiry_of(t, deadline);
     return dkv_encode(&t->log->record, o) ? 1 : DKV_ENOMEM;
 }
 
@@ -378,7 +369,7 @@ static int undo_one(dkv_table *t, const dkv_operation *o, void (*let_go)(void *o
     if (o->kind == DKV_OP_DELETE && found)
         dkv_drop(&h);
     if (o->kind == DKV_OP_SET) {
-        int64_t deadline = o->expiry ? o->expiry - dkv_wall(t) + dkv_now(t) : DKV_NEVER;
+        int64_t deadline = dkv_deadline_of(t, o->expiry);
         rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL}, deadline, o->version);
         (void)dkv_shard_stamp(h.shard, DKV_SET, h.key, h.key_len);
     }

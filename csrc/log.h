@@ -28,4 +28,18 @@ bool dkv_log_evicts(dkv_log *log, const dkv_entry *e);
 
 void dkv_log_free(dkv_table *t);
 
+/* A deadline as a file has it, and back: files know the wall's time and tables their own. */
+static inline int64_t dkv_expiry_of(const dkv_table *t, int64_t deadline)
+{
+    if (deadline == DKV_NEVER)
+        return 0;
+    int64_t expiry = dkv_wall(t) - dkv_now(t) + deadline;
+    return expiry < 1 ? 1 : expiry > DKV_EXPIRY_CEILING ? DKV_EXPIRY_CEILING : expiry;
+}
+
+static inline int64_t dkv_deadline_of(const dkv_table *t, int64_t expiry)
+{
+    return expiry ? expiry - dkv_wall(t) + dkv_now(t) : DKV_NEVER;
+}
+
 #endif

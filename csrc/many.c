@@ -5,11 +5,6 @@
 #include "room.h"
 #include "span.h"
 
-static dkv_shard *shard_of(dkv_table *t, const dkv_pair *pair)
-{
-    return &t->shards[dkv_shard_index(pair->hash)];
-}
-
 /* The clock is looked at only where something can expire. */
 static int64_t moment(const dkv_span *span, bool timed)
 {
@@ -29,7 +24,7 @@ int dkv_begin(dkv_table *t, dkv_pair *pairs, size_t n, dkv_span *span)
     }
     dkv_span_lock(span);
     if (n) /* dkv_find asks ahead for the others */
-        dkv_shard_prefetch_slot(shard_of(t, pairs), pairs->hash);
+        dkv_shard_prefetch_slot(dkv_shard_of(t, pairs->hash), pairs->hash);
     span->now = moment(span, timed);
     if (!dkv_closed(t))
         return 0;
@@ -55,10 +50,10 @@ static void prefetch(const dkv_span *span, size_t i)
     enum { SLOTS_AHEAD = 12, ENTRIES_AHEAD = 6 };
     const dkv_pair *pairs = span->pairs;
     if (i + SLOTS_AHEAD < span->n)
-        dkv_shard_prefetch_slot(shard_of(span->table, &pairs[i + SLOTS_AHEAD]),
+        dkv_shard_prefetch_slot(dkv_shard_of(span->table, pairs[i + SLOTS_AHEAD].hash),
                                 pairs[i + SLOTS_AHEAD].hash);
     if (i + ENTRIES_AHEAD < span->n)
-        dkv_shard_prefetch_entry(shard_of(span->table, &pairs[i + ENTRIES_AHEAD]),
+        dkv_shard_prefetch_entry(dkv_shard_of(span->table, pairs[i + ENTRIES_AHEAD].hash),
                                  pairs[i + ENTRIES_AHEAD].hash);
 }
 
@@ -70,7 +65,7 @@ int dkv_find(const dkv_span *span, size_t i, bool read, dkv_hold *h)
     h->key = pair->key;
     h->key_len = pair->key_len;
     h->hash = pair->hash;
-    h->shard = shard_of(span->table, pair);
+    h->shard = dkv_shard_of(span->table, pair->hash);
     int found = dkv_seek(h, span->now);
     return read ? dkv_reading(h, found) : found;
 }
@@ -156,7 +151,7 @@ void dkv_span_free(const dkv_span *span, size_t n)
     while (n--) {
         const dkv_pair *p = &span->pairs[n];
         if (p->entry)
-            dkv_entry_free(shard_of(span->table, p), p->entry);
+            dkv_entry_free(dkv_shard_of(span->table, p->hash), p->entry);
     }
 }
 
@@ -168,7 +163,7 @@ static int make_entries(const dkv_span *span)
         p->entry = NULL;
         if (!dkv_pair_writes(p))
             continue;
-        p->entry = dkv_entry_new(shard_of(t, p), p->key, p->key_len, p->value, p->until);
+        p->entry = dkv_entry_new(dkv_shard_of(t, p->hash), p->key, p->key_len, p->value, p->until);
         if (p->entry)
             continue;
         dkv_span_free(span, i);
@@ -194,7 +189,7 @@ int dkv_span_prepare(const dkv_span *span, size_t *at)
     if (t->limit && span->n) {
         dkv_ours ours = {NULL, span};
         int64_t need = taken(span, extra) - less;
-        rc = dkv_charge(t, shard_of(t, &span->pairs[0]), ours, NULL, need);
+        rc = dkv_charge(t, dkv_shard_of(t, span->pairs[0].hash), ours, NULL, need);
         if (rc < 0)
             return rc;
     }
@@ -234,7 +229,7 @@ void dkv_span_shrink(const dkv_span *span)
     dkv_table *t = span->table;
     for (size_t i = 0; i < span->n; i++) {
         const dkv_pair *p = &span->pairs[i];
-        dkv_shard *s = shard_of(t, p);
+        dkv_shard *s = dkv_shard_of(t, p->hash);
         if (p->act == DKV_DROP && p->version)
             dkv_shard_shrink(s, dkv_least(t, s), &t->secret);
     }

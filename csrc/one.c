@@ -10,7 +10,7 @@ int dkv_acquire(dkv_table *t, const void *key, size_t key_len, dkv_hold *h)
     h->key = key;
     h->key_len = key_len;
     h->hash = dkv_hash(&t->secret, key, key_len);
-    h->shard = &t->shards[dkv_shard_index(h->hash)];
+    h->shard = dkv_shard_of(t, h->hash);
     dkv_lock(h->shard);
     if (dkv_closed(t)) {
         dkv_unlock(t, h->shard);

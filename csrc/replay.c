@@ -10,25 +10,15 @@ typedef struct {
     uint64_t hash; /* of its key, if it has one */
 } Next;
 
-static dkv_shard *shard_for(dkv_table *t, const Next *next)
-{
-    return &t->shards[dkv_shard_index(next->hash)];
-}
-
 static int hold_any(dkv_table *t, const Next *next, dkv_hold *h)
 {
     h->table = t;
     h->key = next->what.key;
     h->key_len = next->what.key_len;
     h->hash = next->hash;
-    h->shard = shard_for(t, next);
+    h->shard = dkv_shard_of(t, next->hash);
     dkv_lock(h->shard);
     return dkv_seek(h, DKV_BEFORE_ALL); /* a later record may give it another expiry */
-}
-
-static int64_t deadline_from(const dkv_table *t, const dkv_operation *o)
-{
-    return o->expiry ? o->expiry - dkv_wall(t) + dkv_now(t) : DKV_NEVER;
 }
 
 static int redo(dkv_table *t, const Next *next)
@@ -39,8 +29,8 @@ static int redo(dkv_table *t, const Next *next)
     switch (o->kind) {
     case DKV_OP_SET:
         hold_any(t, next, &h);
-        rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL}, deadline_from(t, o),
-                        o->version);
+        rc = dkv_put_as(&h, (dkv_value){o->value, o->value_len, NULL},
+                        dkv_deadline_of(t, o->expiry), o->version);
         dkv_unlock(t, h.shard);
         dkv_see_version(t, o->version);
         return rc;
@@ -51,7 +41,7 @@ static int redo(dkv_table *t, const Next *next)
         return 0;
     case DKV_OP_EXPIRE:
         if (hold_any(t, next, &h))
-            rc = dkv_put_as(&h, h.value, deadline_from(t, o), h.version);
+            rc = dkv_put_as(&h, h.value, dkv_deadline_of(t, o->expiry), h.version);
         else if (t->log->swept) /* it may be one of those that were removed */
             rc = DKV_EFULL;
         dkv_unlock(t, h.shard);
@@ -72,7 +62,7 @@ static int read_ahead(dkv_table *t, const uint8_t *body, size_t size, size_t *at
         return DKV_ECORRUPT;
     if (next->what.key_len) {
         next->hash = dkv_hash(&t->secret, next->what.key, next->what.key_len);
-        dkv_shard_prefetch_slot(shard_for(t, next), next->hash);
+        dkv_shard_prefetch_slot(dkv_shard_of(t, next->hash), next->hash);
     }
     return 0;
 }

@@ -92,7 +92,7 @@ void dkv_reap(dkv_table *t, void (*let_go)(void *owner), size_t most)
         dkv_entry *next = first->next;
         let_go(dkv_entry_value(first).owner);
         uint64_t hash = dkv_hash(&t->secret, dkv_entry_key(first), first->key_len);
-        dkv_shard *s = &t->shards[dkv_shard_index(hash)];
+        dkv_shard *s = dkv_shard_of(t, hash);
         dkv_lock(s);
         dkv_entry_free(s, first);
         if (!s->live)
