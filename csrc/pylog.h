@@ -421,6 +421,9 @@ static PyObject *Table_log_keep(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "SKI:_log_keep", &data, &offset, &seed) ||
         PyBytes_AsStringAndSize(data, &bytes, &size) < 0)
         return NULL;
+    /* Since the log was poisoned what was undone is so again: it may not come behind that. */
+    if (table->refuses && call(table, "_log_refuse", 0) < 0)
+        return NULL;
     int64_t rc;
     do {
         Py_BEGIN_ALLOW_THREADS rc =

@@ -61,6 +61,8 @@ class Disk:
         self.recovered_entries = len(store)
         self.syncs = self.log.syncs
         self.cleaner = _clean.Cleaner(self.log)
+        self._unheard: PoisonedError | None = None
+        """What only the keeper has heard of."""
         self.keeper = Keeper(store)
         self._finalizer = weakref.finalize(store, self._abandon)
         self._finalizer.atexit = False
@@ -96,6 +98,7 @@ class Disk:
                 f"{self.path} was opened by process {self.process}, and this is a child of it: "
                 "open the store again here once it is closed there"
             )
+        self._unheard = None
         self.syncs.expect_sound()
         raise ClosedError("the store is closed")
 
@@ -124,12 +127,16 @@ class Disk:
 
     def tick(self, store: "Durable") -> bool:
         """Bring to the disk what is due, and clean; False when there is nothing left to keep."""
-        with contextlib.suppress(PoisonedError):
+        try:
             if store.closed or self.syncs.error is not None:
                 return False
             self._sync_due(store)
             self._go_on_in_another_file(store)
             self._clean_if_it_can(lambda: self._clean(store))
+        except PoisonedError as error:
+            logger.error("%s", error)
+            if self.fsync != "always":  # there, whoever wrote waits to hear
+                self._unheard = error
         return self.syncs.error is None
 
     def _sync_due(self, store: "Durable") -> None:
@@ -222,6 +229,8 @@ class Disk:
             if store.closed:
                 return
             try:
+                if self._unheard is not None:
+                    raise self._unheard
                 if self.log.is_open and self.syncs.error is None:
                     self.log.end(store)
             finally:

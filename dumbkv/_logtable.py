@@ -66,12 +66,14 @@ class LogTable:
 
     def _log_append(self, body: bytes) -> int:
         """Write a record of these operations: where in the log it ends."""
+        self._recording.expect_sound()
         self._recording.write(record.decode(body))
         return self._log_state()[1]
 
     def _log_keep(self, data: bytes, offset: int, seed: int) -> int:
         """Write again those sets in the whole records of some bytes that are still so: how many
         bytes those records are."""
+        self._recording.expect_sound()  # what is undone would be so again
         kept: list[record.Operation] = []
         done = 0
         for size, operations in records(data, offset, seed, ""):

@@ -59,6 +59,10 @@ class Recorder:
                 "this thread is in the middle of a write to the store: a signal handler or "
                 "finalizer that comes then cannot write to it"
             )
+        self.expect_sound()
+
+    def expect_sound(self) -> None:
+        """Raise when nothing may be written any more."""
         if self.refuses:
             self._table._log_refuse(0)
 

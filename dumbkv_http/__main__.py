@@ -158,10 +158,15 @@ def _run(
     )
     server.serve_forever()
     server.server_close()
-    server.app.close()
+    status = 0
+    try:
+        server.app.close()
+    except (OSError, dumbkv.DumbKVError) as error:
+        print(f"dumbkv_http: {error}", file=sys.stderr)
+        status = 1
     if log is not None:
         log.close()
-    return 0
+    return status
 
 
 def _agrees(config: Config) -> None:

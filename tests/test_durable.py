@@ -441,6 +441,40 @@ def test_a_failed_sync_in_the_background_is_told_at_the_next_write(
     with pytest.raises(dumbkv.PoisonedError):
         store[b"b"] = b"1"
     assert store[b"a"] == b"1"
+    store.close()
+
+
+def test_a_failed_sync_in_the_background_is_told_at_close_if_nobody_has_heard_of_it(
+    open_store: OpenStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(path=path)
+    with mock.patch("dumbkv._sync.datasync", failing):
+        store[b"a"] = b"1"
+        until(lambda: store.stats().poisoned == 1)
+    with pytest.raises(dumbkv.PoisonedError, match="Input/output error"):
+        store.close()
+    assert store.closed
+    assert "Input/output error" in caplog.text
+    assert open_store(path=path) == {b"a": b"1"}
+
+
+def test_nothing_is_kept_behind_what_a_failed_sync_undid(open_store: OpenStore, path: Path) -> None:
+    store = open_store(path=path, **ALWAYS)
+    store.update({b"a": b"1", b"b": b"1"})
+    log = store._log
+    assert log is not None
+    store._log_lock()
+    log._next_file(store)
+    store._log_unlock()
+    with mock.patch("dumbkv._sync.datasync", failing), pytest.raises(dumbkv.PoisonedError):
+        store.update({b"a": b"2", b"b": b"2"})
+    ended = store._log_state()
+    store._log_lock()
+    with pytest.raises(dumbkv.PoisonedError):
+        log.cleaner.step(store)
+    store._log_unlock()
+    assert store._log_state() == ended
+    assert dict(reopened(open_store, store)) in ({b"a": x, b"b": x} for x in (b"1", b"2"))
 
 
 def test_a_failed_sync_at_close_is_raised_and_lets_go_of_the_directory(
