@@ -85,8 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (RuntimeError, ValueError, OSError, dumbkv.DumbKVError) as error:
         print(f"dumbkv_http: {error}", file=sys.stderr)
         return 1
-    with store:
-        return _run(store, config, tokens, tls)
+    try:
+        with store:
+            return _run(store, config, tokens, tls)
+    except dumbkv.DumbKVError as error:  # the disk failed to keep what the store held at its end
+        print(f"dumbkv_http: {error}", file=sys.stderr)
+        return 1
 
 
 def _kept(config: Config) -> str:
@@ -158,15 +162,10 @@ def _run(
     )
     server.serve_forever()
     server.server_close()
-    status = 0
-    try:
-        server.app.close()
-    except (OSError, dumbkv.DumbKVError) as error:
-        print(f"dumbkv_http: {error}", file=sys.stderr)
-        status = 1
+    server.app.close()
     if log is not None:
         log.close()
-    return status
+    return 0
 
 
 def _agrees(config: Config) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -111,6 +113,30 @@ def test_a_failed_disk_answers_503_and_reads_go_on(
         assert (reply.status, reply.kind) == (503, "store-poisoned")
         assert ask(service, "GET", "/v1/kv/a").body == b"1"
         assert put(service, "b", b"1").kind == "store-poisoned"
+
+
+def test_a_disk_that_fails_at_the_end_is_one_line_and_a_status(tmp_path: Path) -> None:
+    with program("--data", str(tmp_path / "data"), "--fsync", "never") as (process, _, port):
+        service = mock.Mock(host="127.0.0.1", port=port)
+        assert put(service, "a", b"1").status == 201
+        fault = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"]
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-p", str(process.pid), "-o", str(tmp_path / "trace"), *fault]
+        )
+        try:
+            while "TracerPid:\t0" in Path(f"/proc/{process.pid}/status").read_text():
+                assert tracer.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 1
+        finally:
+            tracer.terminate()
+            tracer.wait()
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "INJECTED" in (tmp_path / "trace").read_text()
+    assert "Input/output error" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 def test_a_full_disk_answers_507_and_takes_writes_again_when_there_is_room(
