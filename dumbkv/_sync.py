@@ -90,9 +90,8 @@ class Syncs:
         try:
             offset, end, _ = table._log_state()
             with self._condition:
-                self.expect_sound()
-                if self.position >= end:
-                    return  # a writer was first: it closed the file, and there may be no other
+                if self.position >= end or self.error is not None:
+                    return  # somebody was first, who may have closed the file or seen it fail
                 self._leading = True
             table._log_undo(SWAP)
         finally:

@@ -458,6 +458,35 @@ def test_a_failed_sync_in_the_background_is_told_at_close_if_nobody_has_heard_of
     assert open_store(path=path) == {b"a": b"1"}
 
 
+def test_what_was_on_the_disk_before_it_failed_is_not_said_to_have_failed(
+    open_store: OpenStore, path: Path
+) -> None:
+    store = open_store(path=path, **ALWAYS)
+    log = store._log
+    assert log is not None
+    with store._unwaited() as change:
+        store[b"a"] = b"1"
+    told: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            log.syncs.wait(store, change.end)
+        except dumbkv.PoisonedError as error:
+            told.append(error)
+
+    waits = threading.Thread(target=wait)
+    store._log_lock()
+    waits.start()
+    time.sleep(0.2)  # it is about to ask the disk, and waits for its turn
+    log.syncs.in_turn(store)
+    with pytest.raises(dumbkv.PoisonedError):
+        log.syncs.poison(store, OSError(5, "Input/output error"))
+    store._log_unlock()
+    waits.join(10)
+    assert not told
+    assert store[b"a"] == b"1"
+
+
 def test_nothing_is_kept_behind_what_a_failed_sync_undid(open_store: OpenStore, path: Path) -> None:
     store = open_store(path=path, **ALWAYS)
     store.update({b"a": b"1", b"b": b"1"})
