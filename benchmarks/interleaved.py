@@ -17,6 +17,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 Round: TypeAlias = Callable[[], None]
 Prepare: TypeAlias = Callable[[], Round]
 """Makes ready, untimed, and gives what is to be timed once."""
+COOL = bytearray(64 << 20)
+"""More than the caches of a processor hold."""
 
 
 def fresh(keys: Sequence[bytes]) -> list[bytes]:
@@ -41,14 +43,17 @@ def ratios(
 
     def prepare() -> None:
         for name, sibling in siblings.items():
-            times[name].append(seconds(sibling()))
+            timed = sibling()
+            cool()
+            times[name].append(seconds(timed))
+            del timed
         ready.append(subject())
+        cool()
 
     def run() -> None:
         own.append(seconds(ready[0]))
 
-    # What a round leaves goes before the next is made ready. If it went after that, freeing it
-    # would push what is ready out of the processor's caches, and for the subject alone.
+    # What a round leaves goes before the next is made ready: for everybody, not for some.
     benchmark.pedantic(run, setup=prepare, teardown=ready.clear, rounds=rounds, warmup_rounds=1)
     found = {
         name: statistics.median(own[1:]) / statistics.median(theirs[1:])
@@ -57,6 +62,11 @@ def ratios(
     benchmark.extra_info.update({f"ratio to {name}": round(r, 3) for name, r in found.items()})
     print("".join(f"  {ratio:.2f} of {name}" for name, ratio in found.items()), end=" ")
     return found
+
+
+def cool() -> None:
+    """Push all out of the processor's caches, so that nobody finds warm what another left."""
+    _ = bytes(COOL)
 
 
 def seconds(timed: Round) -> float:
