@@ -43,12 +43,8 @@ def ratios(
 
     def prepare() -> None:
         for name, sibling in siblings.items():
-            timed = sibling()
-            cool()
-            times[name].append(seconds(timed))
-            del timed
-        ready.append(subject())
-        cool()
+            times[name].append(seconds(cold(sibling)))
+        ready.append(cold(subject))
 
     def run() -> None:
         own.append(seconds(ready[0]))
@@ -64,9 +60,12 @@ def ratios(
     return found
 
 
-def cool() -> None:
-    """Push all out of the processor's caches, so that nobody finds warm what another left."""
+def cold(prepare: Prepare) -> Round:
+    """What is to be timed, and nothing in the processor's caches: neither what another left there
+    nor what was just made ready."""
+    timed = prepare()
     _ = bytes(COOL)
+    return timed
 
 
 def seconds(timed: Round) -> float:

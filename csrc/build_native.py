@@ -59,6 +59,7 @@ class BuildExt(build_ext):  # type: ignore[misc]  # setuptools has no types
         generated = Path(self.build_temp) / "_native.c"
         generated.parent.mkdir(parents=True, exist_ok=True)
         ffi(ext.sources).emit_c_code(str(generated))
+        ext.depends += ext.sources
         ext.sources = [str(generated)]
         ext.optional = False
         try:

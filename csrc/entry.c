@@ -31,7 +31,7 @@ uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline)
     return cost_with(entry_size(key_len, value, deadline), value.len, dkv_takes_owner(value));
 }
 
-uint64_t dkv_entry_costs(const dkv_entry *e)
+uint64_t dkv_entry_memory(const dkv_entry *e)
 {
     return cost_with(size_of(e), e->value_len, e->owned);
 }

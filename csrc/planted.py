@@ -97,7 +97,7 @@ BUGS = [
     Bug(
         "a replaced entry's memory stays on the account",
         "shard.c",
-        "        s->memory -= dkv_entry_costs(place.entry);\n",
+        "        s->memory -= dkv_entry_memory(place.entry);\n",
         "",
     ),
     Bug(
@@ -172,7 +172,7 @@ BUGS = [
     Bug(
         "an owned value's other size is not counted",
         "shard.c",
-        "        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_costs(e);\n",
+        "        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_memory(e);\n",
         "        ;\n",
     ),
     Bug(

@@ -385,6 +385,11 @@ static PyObject *Table_log_unlock(PyObject *self, PyObject *Py_UNUSED(ignored))
     return Py_NewRef(Py_None);
 }
 
+static int expect_sound(TableObject *table)
+{
+    return table->refuses ? call(table, "_log_refuse", 0) : 0;
+}
+
 /* In a turn, write a record of these operations: where in the log it ends. */
 static PyObject *Table_log_append(PyObject *self, PyObject *body)
 {
@@ -392,7 +397,7 @@ static PyObject *Table_log_append(PyObject *self, PyObject *body)
     char *bytes;
     Py_ssize_t size;
     int rc;
-    if (table->refuses && call(table, "_log_refuse", 0) < 0)
+    if (expect_sound(table) < 0)
         return NULL;
     if (PyBytes_AsStringAndSize(body, &bytes, &size) < 0)
         return NULL;
@@ -422,7 +427,7 @@ static PyObject *Table_log_keep(PyObject *self, PyObject *args)
         PyBytes_AsStringAndSize(data, &bytes, &size) < 0)
         return NULL;
     /* Since the log was poisoned what was undone is so again: it may not come behind that. */
-    if (table->refuses && call(table, "_log_refuse", 0) < 0)
+    if (expect_sound(table) < 0)
         return NULL;
     int64_t rc;
     do {

@@ -11,7 +11,7 @@ typedef struct {
 } How;
 
 /* Find the key and write under the conditions: 1, 0 when one failed, or a code. With all that it
-   calls in it, for it is called the most of all that writes: an eighth faster. */
+   calls in it, for it is called the most of all that writes: a twelfth faster. */
 __attribute__((flatten)) static int try_write(TableObject *self, const Text *key, dkv_value value,
                                               const How *how, int64_t *deadline, uint64_t *version)
 {

@@ -255,11 +255,11 @@ void dkv_shard_put(dkv_shard *s, dkv_place place, dkv_entry *e, uint64_t hash, d
     uint64_t *slot = &s->slots[place.slot];
     uint64_t uses = 0;
     s->data_bytes += data_of(e);
-    s->memory += dkv_entry_costs(e);
+    s->memory += dkv_entry_memory(e);
     if (place.entry) {
         uses = *slot & USE_BITS;
         s->data_bytes -= data_of(place.entry);
-        s->memory -= dkv_entry_costs(place.entry);
+        s->memory -= dkv_entry_memory(place.entry);
         discard(s, place.entry, gone);
     } else {
         s->live++;
@@ -278,7 +278,7 @@ dkv_value dkv_shard_refill(dkv_shard *s, dkv_entry *e, const uint8_t *key, dkv_v
     dkv_value gone = dkv_entry_value(e);
     s->data_bytes += value.len - e->value_len;
     if (gone.owner) /* what is copied takes as much as before */
-        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_costs(e);
+        s->memory += dkv_entry_cost(e->key_len, value, deadline) - dkv_entry_memory(e);
     dkv_entry_fill(e, key, e->key_len, value, deadline);
     note_deadline(s, deadline);
     return gone;
@@ -298,7 +298,7 @@ void dkv_shard_take(dkv_shard *s, size_t slot, dkv_value *gone)
     dkv_entry *e = entry_in(s->slots[slot]);
     note_change(s, e);
     s->data_bytes -= data_of(e);
-    s->memory -= dkv_entry_costs(e);
+    s->memory -= dkv_entry_memory(e);
     s->live--;
     discard(s, e, gone);
     s->slots[slot] = TOMBSTONE;
@@ -412,7 +412,7 @@ const char *dkv_shard_check(const dkv_shard *s, size_t index, const dkv_secret *
         uint64_t hash = entry_hash(e, secret);
         live++;
         data_bytes += data_of(e);
-        memory += dkv_entry_costs(e);
+        memory += dkv_entry_memory(e);
         if (!e->key_len)
             return "an entry has an empty key";
         if (dkv_shard_index(hash) != index)

@@ -117,7 +117,7 @@ dkv_entry *dkv_entry_new(dkv_shard *s, const uint8_t *key, size_t key_len, dkv_v
 
 /* What an entry takes, with its owned value: one there would be, and one there is. */
 uint64_t dkv_entry_cost(size_t key_len, dkv_value value, int64_t deadline);
-uint64_t dkv_entry_costs(const dkv_entry *e);
+uint64_t dkv_entry_memory(const dkv_entry *e);
 
 /* Write what there is to an entry, in memory that it fits; its version stays. */
 void dkv_entry_fill(dkv_entry *e, const uint8_t *key, size_t key_len, dkv_value value,

@@ -394,6 +394,7 @@ static void mark_free(const dkv_page *page, size_t cell, bool *free)
         free[i] = true;
 }
 
+/* Move the cells of a page to others of their class; the page goes if none has to stay. */
 static void empty(dkv_slab *slab, dkv_pool *pool, size_t class, dkv_page *page, dkv_moved *moved,
                   void *arg)
 {

@@ -61,8 +61,6 @@ class Disk:
         self.recovered_entries = len(store)
         self.syncs = self.log.syncs
         self.cleaner = _clean.Cleaner(self.log)
-        self._unheard: PoisonedError | None = None
-        """What only the keeper has heard of."""
         self.keeper = Keeper(store)
         self._finalizer = weakref.finalize(store, self._abandon)
         self._finalizer.atexit = False
@@ -98,7 +96,6 @@ class Disk:
                 f"{self.path} was opened by process {self.process}, and this is a child of it: "
                 "open the store again here once it is closed there"
             )
-        self._unheard = None
         self.syncs.expect_sound()
         raise ClosedError("the store is closed")
 
@@ -136,7 +133,7 @@ class Disk:
         except PoisonedError as error:
             logger.error("%s", error)
             if self.fsync != "always":  # there, whoever wrote waits to hear
-                self._unheard = error
+                self.syncs.unheard = error
         return self.syncs.error is None
 
     def _sync_due(self, store: "Durable") -> None:
@@ -229,8 +226,8 @@ class Disk:
             if store.closed:
                 return
             try:
-                if self._unheard is not None:
-                    raise self._unheard
+                if self.syncs.unheard is not None:
+                    raise self.syncs.unheard
                 if self.log.is_open and self.syncs.error is None:
                     self.log.end(store)
             finally:

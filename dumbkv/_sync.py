@@ -68,6 +68,8 @@ class Syncs:
         self.position = 0
         """All before it is on the disk."""
         self.error: PoisonedError | None = None
+        self.unheard: PoisonedError | None = None
+        """The same while only the store's own thread has heard of it."""
         self.requests = 0
         self.counts = [0] * (len(BUCKETS) + 1)
         self.seconds = 0.0
@@ -205,6 +207,7 @@ class Syncs:
 
     def expect_sound(self) -> None:
         if self.error is not None:
+            self.unheard = None
             raise PoisonedError(str(self.error)) from self.error.__cause__
 
     def when_synced(self, end: int, done: Done) -> None:

@@ -429,8 +429,9 @@ def test_a_failed_sync_poisons_and_what_was_not_acknowledged_is_undone(
     assert dict(open_store(path=path))  # what did reach the disk
 
 
-def test_a_failed_sync_in_the_background_is_told_at_the_next_write(
-    open_store: OpenStore, path: Path
+@pytest.mark.parametrize("ask", [lambda store: store.set(b"b", b"1"), lambda store: store.sync()])
+def test_a_failed_sync_in_the_background_is_told_at_the_next_call_and_not_at_close(
+    open_store: OpenStore, path: Path, ask: Callable[[dumbkv.Store], object]
 ) -> None:
     store = open_store(path=path)
     with mock.patch("dumbkv._sync.datasync", failing):
@@ -439,7 +440,7 @@ def test_a_failed_sync_in_the_background_is_told_at_the_next_write(
         while not store.stats().poisoned and time.monotonic() < deadline:
             time.sleep(0.01)
     with pytest.raises(dumbkv.PoisonedError):
-        store[b"b"] = b"1"
+        ask(store)
     assert store[b"a"] == b"1"
     store.close()
 
