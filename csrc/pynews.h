@@ -23,17 +23,17 @@ static PyObject *Table_note(PyObject *self, PyObject *on)
     return Py_NewRef(Py_None);
 }
 
-/* Some of the keys that dkv_sort_keys gave: from where, and how many. */
+/* The next of the keys that dkv_sort_keys gave, at most so many; none at the end. */
 static PyObject *Table_sorted(PyObject *Py_UNUSED(self), PyObject *args)
 {
-    unsigned long long handle, from, most;
-    if (!PyArg_ParseTuple(args, "KKK:_sorted", &handle, &from, &most))
+    unsigned long long handle, most;
+    if (!PyArg_ParseTuple(args, "KK:_sorted", &handle, &most))
         return NULL;
-    const dkv_sorted *sorted = (const dkv_sorted *)(uintptr_t)handle;
+    dkv_sorted *sorted = (dkv_sorted *)(uintptr_t)handle;
     PyObject *list = PyList_New(0);
-    for (size_t i = from; list && i < from + most; i++) {
-        size_t key_len;
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+    const uint8_t *key;
+    size_t key_len;
+    while (list && most-- && (key = dkv_sorted_next(sorted, &key_len))) {
         if (append_key(list, key, key_len))
             Py_CLEAR(list);
     }

@@ -5,10 +5,6 @@
 #include <assert.h>
 #include <string.h>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #if defined(__has_feature) /* clang's way to say it */
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__ 1
@@ -57,6 +53,12 @@ struct dkv_region {
 _Static_assert(sizeof(dkv_page) <= HEADER, "a page's header leaves its cells aligned");
 _Static_assert(SMALL_CLASSES + sizeof LARGE / sizeof *LARGE == DKV_CLASSES, "all classes");
 _Static_assert((DKV_PAGE - HEADER) / 3 >= DKV_LARGEST_CELL, "three of the largest fit");
+
+void *dkv_pages_new(size_t size)
+{
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
 
 /* Sizes */
 

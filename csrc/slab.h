@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* The C tests put allocators that fail on purpose here. */
 #ifndef DKV_MALLOC
@@ -28,6 +29,8 @@
 #define DKV_CALLOC calloc
 #define DKV_ALIGNED_ALLOC aligned_alloc
 #define DKV_FREE free
+#define DKV_PAGES_NEW dkv_pages_new
+#define DKV_PAGES_FREE munmap
 #define DKV_CELL_FAILS() false
 #endif
 
@@ -37,6 +40,9 @@
 #endif
 
 enum { DKV_PAGE = 4096, DKV_CLASSES = 37, DKV_LARGEST_CELL = 1344 };
+
+/* Memory from the kernel, all of it nought, that goes back to it with munmap; or NULL. */
+void *dkv_pages_new(size_t size);
 
 typedef struct dkv_page dkv_page;
 typedef struct dkv_region dkv_region;

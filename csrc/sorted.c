@@ -1,6 +1,7 @@
 /*
- * All keys in order, copied out of the table shard by shard and sorted, for who wants to
- * begin an order of them. Without the GIL; a shard is locked while its keys are copied.
+ * All keys in order, for who wants to begin an order of them: copied out of the table and
+ * sorted shard by shard, and the shards merged as they are read. Without the GIL, but for the
+ * merge; a shard is locked while its keys are copied.
  */
 #include "locks.h"
 
@@ -12,10 +13,16 @@ typedef struct {
     size_t key_len;
 } Key;
 
+/* The keys of a shard that are still to come; never none. */
+typedef struct {
+    Key *next, *end;
+} Run;
+
 struct dkv_sorted {
-    uint8_t *blocks[DKV_SHARDS];
-    Key *keys;
-    size_t count, room;
+    void *blocks[DKV_SHARDS]; /* a shard's keys and their bytes */
+    size_t sizes[DKV_SHARDS];
+    Run runs[DKV_SHARDS]; /* a heap: no key comes before that of runs[0] */
+    size_t left;          /* of them */
 };
 
 static uint64_t prefix_of(const uint8_t *key, size_t key_len)
@@ -35,40 +42,66 @@ static int compare(const void *left, const void *right)
     return order ? order : (a->key_len > b->key_len) - (a->key_len < b->key_len);
 }
 
-static bool grow(dkv_sorted *sorted, size_t more)
+/* Much memory comes from the kernel and goes back to it. That of malloc would stay with the
+   process: the objects made of the keys lie behind it, and live on. */
+static void *block_new(size_t size)
 {
-    if (sorted->count + more <= sorted->room)
-        return true;
-    size_t room = 2 * sorted->room + more;
-    Key *keys = DKV_MALLOC(room * sizeof *keys);
-    if (!keys)
-        return false;
-    if (sorted->count)
-        memcpy(keys, sorted->keys, sorted->count * sizeof *keys);
-    DKV_FREE(sorted->keys);
-    sorted->keys = keys;
-    sorted->room = room;
-    return true;
+    return size < DKV_PAGE ? DKV_MALLOC(size) : DKV_PAGES_NEW(size);
 }
 
-/* Copy the keys of a shard, which is locked. */
-static int copy(dkv_sorted *sorted, const dkv_shard *s, uint8_t **block)
+static void block_free(void *block, size_t size)
 {
-    size_t bytes = 0;
+    if (size < DKV_PAGE)
+        DKV_FREE(block);
+    else
+        DKV_PAGES_FREE(block, size);
+}
+
+/* Copy the keys of a shard, which is locked and not empty: 0 or a code. */
+static int copy(dkv_sorted *sorted, size_t index, const dkv_shard *s)
+{
+    size_t bytes = s->live * sizeof(Key);
     for (size_t i = dkv_shard_next(s, 0); i < s->cap; i = dkv_shard_next(s, i + 1))
         bytes += dkv_shard_at(s, i)->key_len;
-    if (!bytes)
-        return 0;
-    uint8_t *to = *block = DKV_MALLOC(bytes);
-    if (!to || !grow(sorted, s->live))
+    Key *keys = block_new(bytes);
+    if (!keys)
         return DKV_ENOMEM;
+    sorted->blocks[index] = keys;
+    sorted->sizes[index] = bytes;
+    Key *end = keys;
+    uint8_t *to = (uint8_t *)(keys + s->live);
     for (size_t i = dkv_shard_next(s, 0); i < s->cap; i = dkv_shard_next(s, i + 1)) {
         const dkv_entry *e = dkv_shard_at(s, i);
         memcpy(to, dkv_entry_key(e), e->key_len);
-        sorted->keys[sorted->count++] = (Key){prefix_of(to, e->key_len), to, e->key_len};
+        *end++ = (Key){prefix_of(to, e->key_len), to, e->key_len};
         to += e->key_len;
     }
+    sorted->runs[sorted->left++] = (Run){keys, end};
     return 0;
+}
+
+/* Runs below `i` in the heap are in place: put runs[i] in its own. */
+static void sink(dkv_sorted *sorted, size_t i)
+{
+    Run *runs = sorted->runs, run = runs[i];
+    for (size_t child; (child = 2 * i + 1) < sorted->left; i = child) {
+        if (child + 1 < sorted->left && compare(runs[child + 1].next, runs[child].next) < 0)
+            child++;
+        if (compare(run.next, runs[child].next) < 0)
+            break;
+        runs[i] = runs[child];
+    }
+    runs[i] = run;
+}
+
+static void sort(dkv_sorted *sorted)
+{
+    for (size_t i = sorted->left; i-- > 0;) {
+        Run *run = &sorted->runs[i];
+        qsort(run->next, (size_t)(run->end - run->next), sizeof(Key), compare);
+    }
+    for (size_t i = sorted->left / 2; i-- > 0;)
+        sink(sorted, i);
 }
 
 int dkv_sort_keys(dkv_table *t, dkv_sorted **out)
@@ -85,34 +118,36 @@ int dkv_sort_keys(dkv_table *t, dkv_sorted **out)
             rc = DKV_ECLOSED;
         } else {
             dkv_shard_sweep(s, now);
-            rc = copy(sorted, s, &sorted->blocks[i]);
+            if (s->live)
+                rc = copy(sorted, i, s);
         }
         dkv_unlock(t, s);
     }
     if (rc < 0) {
         dkv_sorted_free(sorted);
         *out = NULL;
-    } else if (sorted->count) {
-        qsort(sorted->keys, sorted->count, sizeof *sorted->keys, compare);
+    } else {
+        sort(sorted);
     }
     return rc;
 }
 
-size_t dkv_sorted_count(const dkv_sorted *sorted)
+const uint8_t *dkv_sorted_next(dkv_sorted *sorted, size_t *key_len)
 {
-    return sorted->count;
-}
-
-const uint8_t *dkv_sorted_key(const dkv_sorted *sorted, size_t i, size_t *key_len)
-{
-    *key_len = sorted->keys[i].key_len;
-    return sorted->keys[i].key;
+    if (!sorted->left)
+        return NULL;
+    Run *first = &sorted->runs[0];
+    const Key *key = first->next++;
+    if (first->next == first->end)
+        *first = sorted->runs[--sorted->left];
+    sink(sorted, 0);
+    *key_len = key->key_len;
+    return key->key;
 }
 
 void dkv_sorted_free(dkv_sorted *sorted)
 {
     for (size_t i = 0; i < DKV_SHARDS; i++)
-        DKV_FREE(sorted->blocks[i]);
-    DKV_FREE(sorted->keys);
+        block_free(sorted->blocks[i], sorted->sizes[i]);
     DKV_FREE(sorted);
 }

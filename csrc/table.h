@@ -94,11 +94,10 @@ int dkv_rest(dkv_table *t);
 /* Sum the counters over the shards, after a sweep of what has expired. */
 int dkv_count(dkv_table *t, dkv_counts *out);
 
-/* All keys there now, in order. O(n log n), each shard locked while its keys are copied; the
-   caller frees it. */
+/* All keys there now, to be read in order. O(n log n), each shard locked while its keys are
+   copied; the caller frees it. */
 typedef struct dkv_sorted dkv_sorted;
 int dkv_sort_keys(dkv_table *t, dkv_sorted **out);
-size_t dkv_sorted_count(const dkv_sorted *sorted);
 void dkv_sorted_free(dkv_sorted *sorted);
 
 /* Remove everything; every later call answers DKV_ECLOSED, except this one. */
@@ -327,8 +326,8 @@ int dkv_undo_all(dkv_table *t, void (*let_go)(void *owner));
 typedef int dkv_each(void *arg, const uint8_t *key, size_t key_len);
 int dkv_walk(dkv_table *t, uint64_t *cursor, dkv_each *each, void *arg);
 
-/* A key of those that dkv_sort_keys gave. */
-const uint8_t *dkv_sorted_key(const dkv_sorted *sorted, size_t i, size_t *key_len);
+/* The next key of those that dkv_sort_keys copied, or NULL when there are no more. */
+const uint8_t *dkv_sorted_next(dkv_sorted *sorted, size_t *key_len);
 
 /* Keep a journal of keys that appear and vanish, from an empty one on, or stop it. */
 void dkv_note_changes(dkv_table *t, bool on);

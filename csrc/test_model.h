@@ -58,10 +58,18 @@ static void test_free(void *block)
     free(block);
 }
 
+static void test_pages_free(void *pages, size_t size)
+{
+    (void)size;
+    test_free(pages);
+}
+
 #define DKV_MALLOC test_malloc
 #define DKV_CALLOC test_calloc
 #define DKV_ALIGNED_ALLOC test_aligned_alloc
 #define DKV_FREE test_free
+#define DKV_PAGES_NEW test_malloc
+#define DKV_PAGES_FREE test_pages_free
 #define DKV_CELL_FAILS fails
 #define DKV_KEPT 0
 #define DKV_RING (1 << 18)

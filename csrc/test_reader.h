@@ -17,6 +17,8 @@ static long begun_anew;  /* how often it did */
 static inline int begin_anew(dkv_table *t)
 {
     dkv_sorted *sorted;
+    const uint8_t *key;
+    size_t key_len;
     dkv_note_changes(t, true);
     memset(order, 0, sizeof order);
     int rc = dkv_sort_keys(t, &sorted);
@@ -24,11 +26,8 @@ static inline int begin_anew(dkv_table *t)
         assert(rc == DKV_ENOMEM && failures && !sorted);
         return rc;
     }
-    for (size_t i = 0; i < dkv_sorted_count(sorted); i++) {
-        size_t key_len;
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+    while ((key = dkv_sorted_next(sorted, &key_len)))
         order[number_of(key, key_len)] = true;
-    }
     dkv_sorted_free(sorted);
     begun_anew++;
     return 0;
@@ -66,16 +65,14 @@ static inline long catch_up(dkv_table *t)
 static inline void order_is_right(dkv_table *t)
 {
     dkv_sorted *sorted;
-    size_t there = 0;
+    const uint8_t *key;
+    size_t key_len, there = 0;
     assert(dkv_sort_keys(t, &sorted) == 0);
     for (size_t n = 0; n < KEYS; n++)
         there += order[n];
-    assert(dkv_sorted_count(sorted) == there);
-    for (size_t i = 0; i < there; i++) {
-        size_t key_len;
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+    for (; (key = dkv_sorted_next(sorted, &key_len)); there--)
         assert(order[number_of(key, key_len)]);
-    }
+    assert(there == 0);
     dkv_sorted_free(sorted);
 }
 

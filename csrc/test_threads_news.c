@@ -90,6 +90,7 @@ static void *watches(void *arg)
 static void catch_up(dkv_table *t, bool *there, bool anew)
 {
     dkv_sorted *sorted;
+    const uint8_t *key;
     size_t key_len;
     for (size_t i = 0; i < DKV_SHARDS && !anew; i++) {
         uint8_t *bytes;
@@ -114,10 +115,8 @@ static void catch_up(dkv_table *t, bool *there, bool anew)
     dkv_note_changes(t, true);
     memset(there, 0, KEYS * sizeof *there);
     assert(dkv_sort_keys(t, &sorted) == 0);
-    for (size_t i = 0; i < dkv_sorted_count(sorted); i++) {
-        const uint8_t *key = dkv_sorted_key(sorted, i, &key_len);
+    while ((key = dkv_sorted_next(sorted, &key_len)))
         there[number_of(key, key_len)] = true;
-    }
     dkv_sorted_free(sorted);
 }
 

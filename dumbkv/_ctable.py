@@ -112,9 +112,8 @@ class Table(_native.Table):
         _answer(_lib.dkv_sort_keys(self._pointer(), out))
         try:
             handle = int(_ffi.cast("uintptr_t", out[0]))
-            count = _lib.dkv_sorted_count(out[0])
-            for start in range(0, count, SOME):
-                yield self._sorted(handle, start, min(SOME, count - start))
+            while keys := self._sorted(handle, SOME):
+                yield keys
         finally:
             _lib.dkv_sorted_free(out[0])
 
