@@ -265,6 +265,18 @@ BUGS = [
         "    s->data_bytes -=",
     ),
     Bug(
+        "shards are merged by their later keys",
+        "sorted.c",
+        "compare(runs[child + 1].next, runs[child].next) < 0",
+        "compare(runs[child + 1].next, runs[child].next) > 0",
+    ),
+    Bug(
+        "the last key of a shard is not merged",
+        "sorted.c",
+        "if (first->next == first->end)",
+        "if (first->next + 1 >= first->end)",
+    ),
+    Bug(
         "an event that was overwritten is read",
         "events.c",
         "if (*at < events->begin)\n        return DKV_ELOST;",
