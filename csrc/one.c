@@ -108,10 +108,11 @@ static int refill(dkv_hold *h, dkv_value value, int64_t deadline)
     int rc = dkv_takes_owner(value) ? make_room(h, value, deadline) : 0;
     if (rc < 0)
         return rc;
+    /* Before the value is copied, as in dkv_put_as. */
+    h->entry->version = dkv_shard_stamp(h->shard, DKV_SET, h->key, h->key_len);
     dkv_value gone = dkv_shard_refill(h->shard, h->entry, h->key, value, deadline);
     if (gone.owner)
         h->gone = gone;
-    h->entry->version = dkv_shard_stamp(h->shard, DKV_SET, h->key, h->key_len);
     dkv_show(h, (dkv_place){h->entry, h->slot});
     return 0;
 }
