@@ -66,12 +66,12 @@ def figures(
 def life(peer: Peer, plan: Plan, who: Contender) -> Iterator[Part]:
     """The parts in order, each made ready when the one before has been timed."""
     operations = min(who.operations, len(plan.keys))
-    pairs = list(zip(fresh(plan.keys), plan.values(len(plan.keys), b"a"), strict=True))
+    keys, values = fresh(plan.keys), plan.values(len(plan.keys), b"a")
     if not who.in_process:  # too slow to fill one by one: only the last of them are timed
-        peer.set_many(pairs[:-operations])
-        pairs = pairs[-operations:]
-    yield Part("set new", setting(peer, pairs), len(pairs))
-    del pairs
+        peer.set_many(list(zip(keys[:-operations], values[:-operations], strict=True)))
+        keys, values = keys[-operations:], values[-operations:]
+    yield setting("set new", peer, keys, values)
+    del keys, values
 
     yield reading("get, uniform", peer.get, plan.some(operations))
     yield reading("get, zipf", peer.get, renewed(plan.popular[:operations]))
@@ -81,9 +81,9 @@ def life(peer: Peer, plan: Plan, who: Contender) -> Iterator[Part]:
     yield many(peer, plan.some(operations))
 
     keys = plan.some(operations)
-    changes = list(zip(keys, plan.values(len(keys), b"b"), strict=True))
-    yield Part("overwrite", setting(peer, changes), len(changes))
-    del changes
+    values = plan.values(len(keys), b"b")
+    yield setting("overwrite", peer, keys, values)
+    del keys, values
 
     yield deleting(peer, plan.some(operations))
 
@@ -117,20 +117,22 @@ def many(peer: Peer, keys: list[bytes]) -> Part:
     return Part(f"get_many({MANY})", run, len(batches))
 
 
-def setting(peer: Peer, pairs: list[tuple[bytes, bytes]]) -> Round:
+def setting(name: str, peer: Peer, keys: list[bytes], values: list[bytes]) -> Part:
+    """Two lists and not one of pairs: a tuple for each would be one more wait for memory, and how
+    long a one depends on who was measured before."""
     data, call = peer.holds, peer.set
 
     def statements() -> None:
         assert isinstance(data, dict)
-        for key, value in pairs:
+        for key, value in zip(keys, values, strict=True):
             data[key] = value
 
     def calls() -> None:
-        for key, value in pairs:
+        for key, value in zip(keys, values, strict=True):
             call(key, value)
 
     # A call of dict.__setitem__ costs a third more than the statement that people write.
-    return statements if isinstance(data, dict) else calls
+    return Part(name, statements if isinstance(data, dict) else calls, len(keys))
 
 
 def deleting(peer: Peer, keys: list[bytes]) -> Part:
