@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-enum { EMPTY = 0, TOMBSTONE = 1, USE_BITS = 15, USES = 3, AHEAD = 8 };
+enum { EMPTY = 0, TOMBSTONE = 1, USE_BITS = 15, USES = 3, AHEAD = 16 };
 
 enum { TAG_AT = 48 };
 static const uint64_t ADDRESS = ((UINT64_C(1) << TAG_AT) - 1) & ~(uint64_t)USE_BITS;
