@@ -1,5 +1,6 @@
 """The memory limit: never passed, never at the price of what is there."""
 
+import os
 import random
 import subprocess
 import sys
@@ -178,3 +179,41 @@ def test_the_limit_is_one_on_resident_memory(mib: int, eviction: str) -> None:
     command = [sys.executable, "-c", RESIDENT, BACKENDS[-1], str(mib * MIB), eviction]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert 0.8 <= float(done.stdout) <= 1.15
+
+
+CHURNED = """
+import random, sys, dumbkv
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+store = dumbkv.open(backend=sys.argv[1])
+draw = random.Random(sys.argv[0])
+keys = [draw.randbytes(16) for _ in range(int(sys.argv[2]))]
+before = resident()
+for _ in range(int(sys.argv[3])):
+    draw.shuffle(keys)
+    for n in range(len(keys)):
+        if n % 2:
+            store.pop(keys[n], None)
+            keys[n] = draw.randbytes(16)
+        store[keys[n]] = bytes(draw.randrange(512))
+print((resident() - before) / len(keys))
+"""
+CHURN_ENTRIES = int(os.environ.get("DUMBKV_CHURN_ENTRIES", "200000"))
+
+
+def resident_after(turns: int) -> float:
+    """Bytes an entry, of a store where each key was set so many times, every other one anew under
+    another name, to values of 0 to 511 bytes."""
+    command = [sys.executable, "-c", CHURNED, BACKENDS[-1], str(CHURN_ENTRIES), str(turns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_resident_memory_is_much_the_same_after_a_churn_of_ten_times_the_data() -> None:
+    fresh, churned = resident_after(1), resident_after(11)
+    print(f"  {fresh:.0f} bytes an entry, {churned / fresh:.2f} times that after", end=" ")
+    assert churned <= 1.3 * fresh
