@@ -151,13 +151,16 @@ def test_bad_limits_are_named(
         open_store(**options)
 
 
-RESIDENT = """
-import gc, sys, dumbkv
+SCRIPT = """
+import gc, random, sys, dumbkv
 
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * 4096
-
+"""
+LIMITED = (
+    SCRIPT
+    + """
 store = dumbkv.open(backend=sys.argv[1], max_bytes=int(sys.argv[2]), eviction=sys.argv[3])
 before = resident()
 n = 0
@@ -170,26 +173,23 @@ except dumbkv.StoreFullError:
 gc.collect()
 print((resident() - before) / int(sys.argv[2]))
 """
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("mib", [64, 256, 400])
 @pytest.mark.parametrize("eviction", ["reject", "lru"])
 def test_the_limit_is_one_on_resident_memory(mib: int, eviction: str) -> None:
-    command = [sys.executable, "-c", RESIDENT, BACKENDS[-1], str(mib * MIB), eviction]
+    command = [sys.executable, "-c", LIMITED, BACKENDS[-1], str(mib * MIB), eviction]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert 0.8 <= float(done.stdout) <= 1.15
 
 
-CHURNED = """
-import random, sys, dumbkv
-
-def resident():
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
-
+CHURNED = (
+    SCRIPT
+    + """
 store = dumbkv.open(backend=sys.argv[1])
-draw = random.Random(sys.argv[0])
+draw = random.Random(1)
 keys = [draw.randbytes(16) for _ in range(int(sys.argv[2]))]
 before = resident()
 for _ in range(int(sys.argv[3])):
@@ -201,6 +201,7 @@ for _ in range(int(sys.argv[3])):
         store[keys[n]] = bytes(draw.randrange(512))
 print((resident() - before) / len(keys))
 """
+)
 CHURN_ENTRIES = int(os.environ.get("DUMBKV_CHURN_ENTRIES", "200000"))
 
 

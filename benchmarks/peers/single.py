@@ -118,8 +118,8 @@ def many(peer: Peer, keys: list[bytes]) -> Part:
 
 
 def setting(name: str, peer: Peer, keys: list[bytes], values: list[bytes]) -> Part:
-    """Two lists and not one of pairs: a tuple for each would be one more wait for memory, and how
-    long a one depends on who was measured before."""
+    """Two lists and not one of pairs: a tuple for each would be one more wait for memory, and its
+    length depends on who was measured before."""
     data, call = peer.holds, peer.set
 
     def statements() -> None:
