@@ -38,6 +38,8 @@ def written(path: Path, backend: str, seed: int, closed: bool) -> None:
             if number == STEPS // 2:
                 store.sync()
         if not closed:
+            assert store._log is not None
+            store._log.keeper.end()  # or it cleans a file away while it is copied
             shutil.copytree(original, path)
     if closed:
         original.rename(path)
