@@ -26,8 +26,11 @@ from dumbkv.errors import ClosedError, CorruptError, DiskFullError, ForkedError,
 
 if TYPE_CHECKING:
     from dumbkv._table import Table
+    from dumbkv._watch import Bell
 
     class _Base(Table):
+        _bell: Bell
+
         def stats(self) -> Stats: ...
 else:
 
@@ -229,7 +232,7 @@ class Disk:
                 if self.syncs.unheard is not None:
                     raise self.syncs.unheard
                 if self.log.is_open and self.syncs.error is None:
-                    self.log.end(store)
+                    self.log.end(store, store._bell.watched)
             finally:
                 store._close_table()
                 store._log_refuses(True)

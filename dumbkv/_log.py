@@ -177,19 +177,29 @@ class Log:
         self._header = None
         table._log_extend(0)
 
-    def end(self, table: Table) -> None:
+    def end(self, table: Table, watched: bool) -> None:
         """Close the newest file for good; one that nothing was written to goes, unless it is the
-        only one: it says which versions there were."""
+        only one.
+
+        When the store was watched there were events with versions that no record has. Then there
+        is one file more, without a record: its header says which versions there were.
+        """
         empty = not table._log_state()[2] and len(self.sizes) > 1
+        untold = watched and table._last_version() > self._last_created
         try:
             self.close_file(table)
+            if empty:
+                os.unlink(self.path(self._newest))
+                sync_directory(self.directory)
+                del self.sizes[self._newest]
+                self._newest -= 1
+            if untold:
+                self.begin_file(table)
+                self.close_file(table)
         except DiskFullError:  # then it is read as after a crash
-            self.syncs.in_turn(table)
-            self.abandon()
-            return
-        if empty:
-            os.unlink(self.path(self._newest))
-            sync_directory(self.directory)
+            if self.is_open:
+                self.syncs.in_turn(table)
+                self.abandon()
 
     def failed(self, table: Table, number: int) -> NoReturn:
         """A write failed with this errno: let nothing of it stay in the file, and raise."""

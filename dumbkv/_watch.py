@@ -51,10 +51,12 @@ class Watched(Protocol):
 class Bell:
     """Wakes whoever waits for news of one table."""
 
-    __slots__ = ("_changed", "_rung", "notified", "starting", "watches")
+    __slots__ = ("_changed", "_rung", "notified", "starting", "watched", "watches")
 
     def __init__(self) -> None:
         self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self.watched = False
+        """Whether there ever was a watch."""
         self._changed = threading.Condition()
         self._rung = 0
         self.notified: tuple[Callable[[], object], ...] = ()
@@ -98,6 +100,7 @@ class Watch(Iterator[Event]):
         self._ready: deque[Event] = deque()
         self._lock = threading.Lock()
         with bell.starting:
+            bell.watched = True
             place = table._watch(since)
         if place is None:
             self._table = None
@@ -227,9 +230,10 @@ class Watches(_Base):
         watches the table keeps the last ones, 4 MiB of them, and whoever falls further behind
         gets WatchLostError. Iterating waits for each event, at most `timeout` seconds, then
         ends; ``get(timeout)`` gives one or None. Deletions, expiries and evictions have
-        versions of their own while somebody watches. An expired key is told of when it is
-        cleared away, within about a second. Close it, or use it in a ``with``. It does not
-        pass a fork: in the child it is closed.
+        versions of their own while somebody watches; those do not come again when a store on disk
+        is closed and opened again, nor after a crash unless the clock was set back. An expired key
+        is told of when it is cleared away, within about a second. Close it, or use it in a
+        ``with``. It does not pass a fork: in the child it is closed.
 
         For an event loop: after ``get(0)`` gave None, `notify` is called once something has
         happened, in the thread that did it and possibly inside the store's lock. It has to be

@@ -27,7 +27,7 @@ from dumbkv._recovery import name
 from dumbkv._sync import datasync
 from dumbkv.metrics import StoreCollector
 from tests.conftest import BACKENDS, OpenStore
-from tests.disk import small_disk
+from tests.disk import clock_stopped, small_disk
 
 ALWAYS = {"fsync": "always"}
 
@@ -74,6 +74,32 @@ def test_versions_go_on_after_all_that_were_ever_given(open_store: OpenStore, pa
     again = open_store(path=path)
     assert last is not None
     assert (again.set(b"a", b"1") or 0) > last
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("happens", ["delete", "delete_many", "clear", "expire"])
+def test_versions_of_events_do_not_come_again(
+    open_store: OpenStore, path: Path, happens: str, written: bool
+) -> None:
+    with clock_stopped(10**12, 2**52):
+        store = open_store(path=path)
+        store.set(b"a", b"1", ttl=1)
+        store.set(b"b", b"2")
+        if not written:
+            store = reopened(open_store, store)
+    with store.watch(timeout=0) as events:
+        if happens == "delete":
+            store.delete(b"b")
+        elif happens == "delete_many":
+            store.delete_many([b"b", b"a"])
+        elif happens == "clear":
+            store.clear()
+        else:
+            store._set_clock(10**12 + 2_000_000, 2**52)
+            store.sweep()
+        last = max(event.version for event in events)
+    again = reopened(open_store, store)
+    assert again.set(b"c", b"3") > last  # type: ignore[operator]  # it is set
 
 
 def test_batches_are_one_record(open_store: OpenStore, path: Path) -> None:

@@ -31,10 +31,10 @@ class DurableLaw(Law):
         self.directory.cleanup()
 
     def open_all(self) -> None:
-        for store in self.stores:
-            store.close()
         options: dict[str, Any] = {"max_key": 24, "max_value": 40, "fsync": "never"}
         with clock_stopped(MONOTONIC + self.now, WALL + self.now):
+            for store in self.stores:
+                store.close()
             self.stores = [
                 dumbkv.open(path, backend=backend, **options)  # type: ignore[arg-type]  # names
                 for path, backend in zip(self.paths, BACKENDS, strict=True)
