@@ -5,14 +5,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WARN = -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wconversion -Werror -UNDEBUG
 SANE = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-TABLE = crc32 entry events fork log logfile many one record replay room shard slab sorted table watch whole
-TESTS = record log table many journal events failing
+TABLE = crc32 entry events fork log logfile many one pool record replay room shard slab sorted table watch whole
+TESTS = record pool log table many journal events failing
 THREADS = threads threads_news threads_limit
 FUZZ = -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 EACH = xargs -P $$(nproc) -I@ sh -c # on each line it is given, as many at once as there are cores
 SOURCES = pyproject.toml $(wildcard csrc/*)
 
-.PHONY: drill durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
+.PHONY: churn drill durable-proof serve test lint types c-test c-coverage c-threads planted weak-hash asan tsan fuzz soak \
 	slo-replay http-load http-soak bench bench-short interpreters no-compiler wheel sdist format clean
 
 serve: $(VENV)/http.stamp ## serve on http://127.0.0.1:8080; ARGS="--port 9000" for other options
@@ -112,6 +112,9 @@ soak: $(VENV)/test.stamp ## scans beside writers for a minute on each table; SEC
 durable-proof: $(VENV)/test.stamp ## kill -9, power cuts, every call failing, every byte damaged; an hour
 	DUMBKV_KILLS=100 DUMBKV_POWER_CUTS=5000 DUMBKV_ALL_FAULTS=1 DUMBKV_DAMAGE_EVERY=1 $(BIN)/pytest \
 		tests/test_killed.py tests/test_power.py tests/test_faults.py tests/test_damaged.py $(ARGS)
+
+churn: $(VENV)/test.stamp ## the memory of a million entries after ten times the data; two minutes
+	DUMBKV_CHURN_ENTRIES=1000000 $(BIN)/pytest tests/test_memory.py -k churn -v -s $(ARGS)
 
 slo-replay: $(VENV)/test.stamp ## the rules at every minute of 145 days with known incidents; minutes
 	DUMBKV_SLO_REPLAY=1 $(BIN)/pytest tests/slo/test_replay.py $(ARGS)

@@ -9,8 +9,9 @@
 #ifndef DKV_CHANGES_H
 #define DKV_CHANGES_H
 
-#include "slab.h"
+#include "memory.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 typedef struct {

@@ -11,7 +11,7 @@
 #define DKV_EVENTS_H
 
 #include "clock.h"
-#include "slab.h"
+#include "memory.h"
 #include "table.h"
 
 /* The C tests make it small. */

@@ -39,6 +39,7 @@ TESTS = [
     ("test_journal", []),
     ("test_events", []),
     ("test_record", []),
+    ("test_pool", []),
     ("test_log", []),
     ("test_failing", []),
 ]
@@ -223,6 +224,15 @@ BUGS = [
         "(size + STEP - 1) / STEP - 1",
         "size / STEP - (size > 15)",
     ),
+    Bug("a page is given out twice", "pool.c", "    set[i] &= set[i] - 1;\n", ""),
+    Bug(
+        "memory of pages in use is given back",
+        "pool.c",
+        "page < r->pages && has(r->idle, page)",
+        "page < r->pages && !has(r->absent, page)",
+    ),
+    Bug("the memory of idle pages stays", "pool.c", "(void)madvise(r->base +", "(void)(r->base +"),
+    Bug("what is emptied gives back each page", "pool.c", " && pool->took &&", " &&"),
     Bug(
         "a moved entry's slot points at its old cell",
         "shard.c",

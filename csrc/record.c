@@ -1,7 +1,7 @@
 #include "record.h"
 
 #include "crc32.h"
-#include "slab.h"
+#include "memory.h"
 
 #include <string.h>
 

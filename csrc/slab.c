@@ -1,7 +1,5 @@
 #include "slab.h"
 
-#include "lock.h"
-
 #include <assert.h>
 #include <string.h>
 
@@ -25,15 +23,13 @@ enum {
     STEP = 16, /* between the sizes of small cells */
     SMALL = 512,
     SMALL_CLASSES = SMALL / STEP,
-    FIRST_REGION = 16,    /* pages: 64 KiB */
-    LARGEST_REGION = 512, /* 2 MiB */
 };
 
 /* Large cells: a 7th, 6th, 5th, 4th and 3rd of a page. */
 static const uint16_t LARGE[] = {576, 672, 800, 1008, DKV_LARGEST_CELL};
 
 struct dkv_page {
-    dkv_page *next, *prev; /* in the slab's ring, or free in the region's list */
+    dkv_page *next, *prev; /* in the slab's ring */
     dkv_region *region;
     uint16_t used;      /* cells given out */
     uint16_t untouched; /* cells never given out begin at this offset */
@@ -41,24 +37,9 @@ struct dkv_page {
     uint16_t cells;     /* all of them */
 };
 
-struct dkv_region {
-    dkv_region *next, *prev;
-    char *base;
-    dkv_page *freed;  /* pages that came back */
-    size_t pages;     /* all of them */
-    size_t untouched; /* pages never given out begin at this one */
-    size_t used;      /* pages given out */
-};
-
 _Static_assert(sizeof(dkv_page) <= HEADER, "a page's header leaves its cells aligned");
 _Static_assert(SMALL_CLASSES + sizeof LARGE / sizeof *LARGE == DKV_CLASSES, "all classes");
 _Static_assert((DKV_PAGE - HEADER) / 3 >= DKV_LARGEST_CELL, "three of the largest fit");
-
-void *dkv_pages_new(size_t size)
-{
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
-}
 
 /* Sizes */
 
@@ -98,150 +79,6 @@ uint64_t dkv_cell_cost(size_t size)
     return size > DKV_LARGEST_CELL ? dkv_block_cost(size) : COST_OF[class_of(size)];
 }
 
-/* Regions */
-
-static void unlink_region(dkv_pool *pool, dkv_region *r)
-{
-    *(r->prev ? &r->prev->next : &pool->regions) = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-}
-
-static void link_region(dkv_pool *pool, dkv_region *r)
-{
-    r->prev = NULL;
-    r->next = pool->regions;
-    if (r->next)
-        r->next->prev = r;
-    pool->regions = r;
-}
-
-static void link_last(dkv_pool *pool, dkv_region *r)
-{
-    dkv_region *last = pool->regions;
-    if (!last) {
-        link_region(pool, r);
-        return;
-    }
-    while (last->next)
-        last = last->next;
-    last->next = r;
-    r->prev = last;
-    r->next = NULL;
-}
-
-/* A few of the largest regions are kept for the next table, whichever it is: memory that
-   was written to before is there at once, and new memory takes as long as the write. */
-static void *kept[DKV_KEPT + 1];
-static size_t kept_count;
-static atomic_uint kept_locked;
-
-void dkv_regions_lock(void)
-{
-    dkv_lock_word(&kept_locked);
-}
-
-void dkv_regions_unlock(void)
-{
-    dkv_unlock_word(&kept_locked);
-}
-
-static void *kept_base(void)
-{
-    dkv_regions_lock();
-    void *base = kept_count ? kept[--kept_count] : NULL;
-    dkv_regions_unlock();
-    return base;
-}
-
-static bool keep_base(void *base)
-{
-    dkv_regions_lock();
-    bool room = kept_count + 1 <= DKV_KEPT;
-    if (room)
-        kept[kept_count++] = base;
-    dkv_regions_unlock();
-    return room;
-}
-
-static char *base_new(size_t size)
-{
-    char *base = DKV_ALIGNED_ALLOC(size, size);
-#ifdef MADV_POPULATE_WRITE
-    /* All pages in one call and not a fault for each. Huge pages would do the same, but are
-       made by the kernel with pauses of milliseconds. */
-    if (base)
-        (void)madvise(base, size, MADV_POPULATE_WRITE);
-#endif
-    return base;
-}
-
-static void region_free(dkv_region *r)
-{
-    if (r->pages != LARGEST_REGION || !keep_base(r->base))
-        DKV_FREE(r->base);
-    DKV_FREE(r);
-}
-
-static dkv_region *region_new(dkv_pool *pool)
-{
-    size_t pages = pool->next_pages ? pool->next_pages : FIRST_REGION;
-    dkv_region *r = DKV_CALLOC(1, sizeof *r);
-    char *base = r ? kept_base() : NULL;
-    if (base)
-        pages = LARGEST_REGION; /* a small table has that in memory as it is */
-    else if (r)
-        base = base_new(pages * DKV_PAGE);
-    if (!base) {
-        DKV_FREE(r);
-        return NULL;
-    }
-    r->base = base;
-    r->pages = pages;
-    pool->next_pages = pages < LARGEST_REGION ? pages * 2 : pages;
-    link_region(pool, r);
-    return r;
-}
-
-static bool has_page(const dkv_region *r)
-{
-    return r->used < r->pages;
-}
-
-static dkv_page *page_from(dkv_pool *pool)
-{
-    dkv_region *r = pool->regions;
-    if (!r || !has_page(r))
-        r = region_new(pool);
-    if (!r)
-        return NULL;
-    dkv_page *page = r->freed;
-    if (page)
-        r->freed = page->next;
-    else
-        page = (dkv_page *)(void *)(r->base + DKV_PAGE * r->untouched++);
-    r->used++;
-    page->region = r;
-    if (!has_page(r)) {
-        unlink_region(pool, r);
-        link_last(pool, r);
-    }
-    return page;
-}
-
-static void page_back(dkv_pool *pool, dkv_page *page)
-{
-    dkv_region *r = page->region;
-    page->next = r->freed;
-    r->freed = page;
-    unlink_region(pool, r);
-    if (--r->used) {
-        link_region(pool, r);
-        return;
-    }
-    region_free(r);
-}
-
 /* Pages */
 
 /* Behind all others: the fullest are the first to be filled, the emptiest drain. */
@@ -268,11 +105,11 @@ static void unlink_page(dkv_slab *slab, size_t class, dkv_page *page)
 
 static dkv_page *page_new(dkv_slab *slab, dkv_pool *pool, size_t class)
 {
-    dkv_lock_word(&pool->locked);
-    dkv_page *page = page_from(pool);
-    dkv_unlock_word(&pool->locked);
+    dkv_region *region;
+    dkv_page *page = dkv_pool_take(pool, &region);
     if (!page)
         return NULL;
+    page->region = region;
     page->used = page->freed = 0;
     page->untouched = HEADER;
     page->cells = CELLS_IN[class];
@@ -287,9 +124,7 @@ static void page_free(dkv_slab *slab, dkv_pool *pool, size_t class, dkv_page *pa
 {
     unlink_page(slab, class, page);
     slab->free[class] -= page->cells;
-    dkv_lock_word(&pool->locked);
-    page_back(pool, page);
-    dkv_unlock_word(&pool->locked);
+    dkv_pool_put(pool, page->region, page);
 }
 
 /* Cells */

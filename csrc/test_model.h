@@ -73,6 +73,7 @@ static void test_pages_free(void *pages, size_t size)
 #define DKV_CELL_FAILS fails
 #define DKV_KEPT 0
 #define DKV_RING (1 << 18)
+#include "pool.c"
 #include "slab.c"
 #include "events.c"
 #include "entry.c"
