@@ -25,9 +25,6 @@ enum {
     SMALL_CLASSES = SMALL / STEP,
 };
 
-/* Large cells: a 7th, 6th, 5th, 4th and 3rd of a page. */
-static const uint16_t LARGE[] = {576, 672, 800, 1008, DKV_LARGEST_CELL};
-
 struct dkv_page {
     dkv_page *next, *prev; /* in the slab's ring */
     dkv_region *region;
@@ -38,41 +35,44 @@ struct dkv_page {
 };
 
 _Static_assert(sizeof(dkv_page) <= HEADER, "a page's header leaves its cells aligned");
-_Static_assert(SMALL_CLASSES + sizeof LARGE / sizeof *LARGE == DKV_CLASSES, "all classes");
 _Static_assert((DKV_PAGE - HEADER) / 3 >= DKV_LARGEST_CELL, "three of the largest fit");
 
 /* Sizes */
+
+/* Of each class; the last ones are a 7th, 6th, 5th, 4th and 3rd of a page. */
+#define STEPS(of, cell) of(cell), of((cell) + STEP), of((cell) + 2 * STEP), of((cell) + 3 * STEP)
+#define CLASSES(of)                                                                                \
+    STEPS(of, 16), STEPS(of, 80), STEPS(of, 144), STEPS(of, 208), STEPS(of, 272), STEPS(of, 336),  \
+        STEPS(of, 400), STEPS(of, 464), of(576), of(672), of(800), of(1008), of(DKV_LARGEST_CELL)
+#define SIZE(cell) (cell)
+#define CELLS(cell) ((DKV_PAGE - HEADER) / (cell))
+#define COST(cell) (DKV_PAGE / CELLS(cell))
+
+/* By class: the bytes of a cell, the cells in a page, and what one takes of it. */
+static const uint16_t SIZE_OF[] = {CLASSES(SIZE)};
+static const uint16_t CELLS_IN[DKV_CLASSES] = {CLASSES(CELLS)};
+static const uint16_t COST_OF[DKV_CLASSES] = {CLASSES(COST)};
+_Static_assert(sizeof SIZE_OF / sizeof *SIZE_OF == DKV_CLASSES, "all classes");
 
 static size_t class_of(size_t size)
 {
     if (size <= SMALL)
         return (size + STEP - 1) / STEP - 1;
-    size_t c = 0;
-    while (size > LARGE[c])
+    size_t c = SMALL_CLASSES;
+    while (size > SIZE_OF[c])
         c++;
-    return SMALL_CLASSES + c;
+    return c;
 }
 
 static size_t cell_of(size_t class)
 {
-    return class < SMALL_CLASSES ? (class + 1) * STEP : LARGE[class - SMALL_CLASSES];
+    return class < SMALL_CLASSES ? (class + 1) * STEP : SIZE_OF[class];
 }
 
 size_t dkv_cell_capacity(size_t size)
 {
     return size <= DKV_LARGEST_CELL ? cell_of(class_of(size)) : dkv_block_cost(size) - 8;
 }
-
-#define CELLS(cell) ((DKV_PAGE - HEADER) / (cell))
-#define COST(cell) (DKV_PAGE / CELLS(cell))
-#define STEPS(of, cell) of(cell), of((cell) + STEP), of((cell) + 2 * STEP), of((cell) + 3 * STEP)
-#define CLASSES(of)                                                                                \
-    STEPS(of, 16), STEPS(of, 80), STEPS(of, 144), STEPS(of, 208), STEPS(of, 272), STEPS(of, 336),  \
-        STEPS(of, 400), STEPS(of, 464), of(576), of(672), of(800), of(1008), of(DKV_LARGEST_CELL)
-
-/* By class: the cells in a page, and what one takes of it. */
-static const uint16_t CELLS_IN[DKV_CLASSES] = {CLASSES(CELLS)};
-static const uint16_t COST_OF[DKV_CLASSES] = {CLASSES(COST)};
 
 uint64_t dkv_cell_cost(size_t size)
 {
