@@ -42,7 +42,7 @@ def _run(reference: "weakref.ref[Sweepable]") -> None:
         store = reference()
         if store is None:
             return
-        began = time.perf_counter()
+        began = time.thread_time()  # to wait for the GIL is no work
         try:
             left = store._next_expiry()
             if left == 0:
@@ -53,5 +53,5 @@ def _run(reference: "weakref.ref[Sweepable]") -> None:
         if left is None and store._rest():
             return
         del store  # what is waited for may be forgotten meanwhile
-        worked = time.perf_counter() - began
+        worked = time.thread_time() - began
         time.sleep(max(worked * SHARE, min(left or 0.0, LONGEST_WAIT), 0.01))

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dumbkv
@@ -184,6 +184,7 @@ def test_a_key_that_is_empty_or_too_long_among_the_lines_changes_nothing(shell: 
     value=st.binary(max_size=50) | st.text().map(lambda s: s.encode()),
     expiry=st.just(0) | st.integers(1, 2**52),
 )
+@example(key=b"far", value=b"", expiry=4471659182393086)
 def test_any_entry_is_a_line_and_comes_back(key: bytes, value: bytes, expiry: int) -> None:
     line = ndjson.line(Set(key, value, 7, expiry))
     assert line.count(b"\n") == 1

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import dumbkv
+from dumbkv import _sweeper
 from tests.conftest import OpenStore
 
 
@@ -56,6 +57,29 @@ def test_the_sweeper_ends_with_its_store(open_store: OpenStore) -> None:
     del forgotten
     # Its sweeper may hold it while the collector runs, and a table in Python is in a cycle.
     eventually(lambda: gc.collect() >= 0 and sweepers() == 0)
+
+
+class Held:
+    """A store that has to wait for its lock, or for the interpreter, in every sweep."""
+
+    sweeps = 0
+
+    def sweep(self) -> int:
+        time.sleep(0.3)
+        self.sweeps += 1
+        return 0
+
+    def _next_expiry(self) -> float | None:
+        return 0 if self.sweeps < 4 else None
+
+    def _rest(self) -> bool:
+        return True
+
+
+def test_the_sweeper_does_not_rest_for_what_it_waited() -> None:
+    held = Held()
+    _sweeper.start(held)
+    eventually(lambda: held.sweeps == 4, seconds=6)
 
 
 def test_values_kept_by_reference_are_let_go_of(open_store: OpenStore) -> None:

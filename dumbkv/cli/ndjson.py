@@ -7,6 +7,7 @@ bytes survive the way there and back. Reading is strict: what it does not know i
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 from dumbkv._arguments import KEY_CEILING
@@ -113,4 +114,4 @@ def _expiry(given: Any) -> int:
         return 0
     if type(given) not in (int, float) or not 0 <= given <= _LATEST:
         raise ValueError(f"expires_at is {given!r}: expected seconds since 1970, or null for never")
-    return max(1, int(given * 1e6 + 0.5))
+    return max(1, round(Fraction(given) * 10**6))  # as a float it may be off by one
