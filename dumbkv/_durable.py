@@ -65,6 +65,8 @@ class Disk:
         self.syncs = self.log.syncs
         self.cleaner = _clean.Cleaner(self.log)
         self.keeper = Keeper(store)
+        if fsync != "always":  # there, whoever wrote waits to hear
+            self.syncs.alone = self.keeper.ident
         self._finalizer = weakref.finalize(store, self._abandon)
         self._finalizer.atexit = False
 
@@ -135,8 +137,6 @@ class Disk:
             self._clean_if_it_can(lambda: self._clean(store))
         except PoisonedError as error:
             logger.error("%s", error)
-            if self.fsync != "always":  # there, whoever wrote waits to hear
-                self.syncs.unheard = error
         return self.syncs.error is None
 
     def _sync_due(self, store: "Durable") -> None:

@@ -29,6 +29,11 @@ class Keeper:
         )
         self._thread.start()
 
+    @property
+    def ident(self) -> int | None:
+        """Of its thread."""
+        return self._thread.ident
+
     def hurry(self) -> None:
         """Look now."""
         self._hurry.set()

@@ -68,8 +68,10 @@ class Syncs:
         self.position = 0
         """All before it is on the disk."""
         self.error: PoisonedError | None = None
+        self.alone: int | None = None
+        """The thread behind which nobody waits: what it hears is kept for the next who asks."""
         self.unheard: PoisonedError | None = None
-        """The same while only the store's own thread has heard of it."""
+        """The same error while only that thread has heard of it."""
         self.requests = 0
         self.counts = [0] * (len(BUCKETS) + 1)
         self.seconds = 0.0
@@ -175,6 +177,7 @@ class Syncs:
         )
         error.__cause__ = cause
         with self._condition:
+            self.unheard = error if threading.get_ident() == self.alone else None
             self.error, self._leading = error, False
             due, self._waiting = self._waiting, []
             self._condition.notify_all()

@@ -21,7 +21,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import dumbkv
-from dumbkv import _clean, _log, _sync
+from dumbkv import _clean, _log, _opening, _sync
 from dumbkv._record import HEADER_SIZE
 from dumbkv._recovery import name
 from dumbkv._sync import datasync
@@ -471,6 +471,34 @@ def test_a_failed_sync_in_the_background_is_told_at_the_next_call_and_not_at_clo
     store.close()
 
 
+def test_a_failed_sync_is_told_once_even_by_who_hears_of_it_at_once(
+    open_store: OpenStore, path: Path
+) -> None:
+    store = open_store(path=path)
+    heard: list[BaseException] = []
+
+    def ask_meanwhile(*_: object) -> None:
+        """Before the thread of the store has done anything more about it."""
+        asking = threading.Thread(target=lambda: heard.append(_raised(store.sync)))
+        asking.start()
+        asking.join()
+
+    with (
+        mock.patch("dumbkv._sync.datasync", failing),
+        mock.patch.object(_opening.logger, "error", ask_meanwhile),
+    ):
+        store[b"a"] = b"1"
+        until(lambda: bool(heard))
+    assert isinstance(heard[0], dumbkv.PoisonedError)
+    store.close()
+
+
+def _raised(call: Callable[[], object]) -> BaseException:
+    with pytest.raises(dumbkv.PoisonedError) as caught:
+        call()
+    return caught.value
+
+
 def test_a_failed_sync_in_the_background_is_told_at_close_if_nobody_has_heard_of_it(
     open_store: OpenStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -781,9 +809,9 @@ def test_the_log_is_never_much_longer_than_what_it_holds(
 
 
 def fill_a_file(store: dumbkv.Store) -> None:
-    """To more than its size, and less than a writer would close it at."""
-    for n in range(36):
-        store[b"%d" % n] = bytes(1000)
+    """To more than its size, and less than a writer would close it at; in one step, as the thread
+    of the store may close it after each."""
+    store.set_many((b"%d" % n, bytes(1000)) for n in range(36))
 
 
 def until(so: Callable[[], bool]) -> None:
