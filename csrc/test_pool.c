@@ -4,40 +4,7 @@
  *
  *     test_pool [seed]
  */
-#undef NDEBUG
-#include <assert.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static long until_failure = -1, allocated = 0;
-
-static void *counted(void *block)
-{
-    allocated += block != NULL;
-    return block;
-}
-
-static bool fails(void)
-{
-    return until_failure >= 0 && until_failure-- == 0;
-}
-
-static void test_free(void *block)
-{
-    allocated -= block != NULL;
-    free(block);
-}
-
-#define DKV_MALLOC malloc
-#define DKV_CALLOC(n, size) (fails() ? NULL : counted(calloc(n, size)))
-#define DKV_ALIGNED_ALLOC(to, size) (fails() ? NULL : counted(aligned_alloc(to, size)))
-#define DKV_FREE test_free
-#define DKV_PAGES_NEW dkv_pages_new
-#define DKV_PAGES_FREE munmap
-#define DKV_CELL_FAILS() false
-#define DKV_KEPT 0
-#include "pool.c"
+#include "test_model.h"
 
 enum { MOST = 4000 };
 
@@ -48,11 +15,6 @@ static struct {
     uint64_t stamp;
 } out[MOST];
 static size_t count;
-
-static size_t draw(size_t below)
-{
-    return (size_t)rand() % below;
-}
 
 static bool take_one(void)
 {
@@ -71,14 +33,14 @@ static bool take_one(void)
 
 static void put_one(void)
 {
-    size_t i = draw(count);
+    uint64_t i = draw(count);
     uint64_t *page = out[i].page;
     assert(page[0] == out[i].stamp && page[DKV_PAGE / 8 - 1] == out[i].stamp);
     dkv_pool_put(&pool, out[i].region, page);
     out[i] = out[--count];
 }
 
-static size_t size_of(const Pages set)
+static size_t pages_in(const Pages set)
 {
     size_t n = 0;
     for (size_t i = 0; i < WORDS; i++)
@@ -99,8 +61,8 @@ static size_t pool_agrees(void)
     size_t used = 0, idle = 0, regions = 0;
     bool full = false;
     for (const dkv_region *r = pool.regions; r; r = r->next, regions++) {
-        assert(r->used && r->used + size_of(r->idle) + size_of(r->absent) == r->pages);
-        assert(size_of(r->idle) == r->idle_count);
+        assert(r->used && r->used + pages_in(r->idle) + pages_in(r->absent) == r->pages);
+        assert(pages_in(r->idle) == r->idle_count);
         for (size_t i = 0; i < WORDS; i++)
             assert(!(r->idle[i] & r->absent[i]));
         assert(!full || !has_page(r)); /* those with a free page come first */
@@ -124,7 +86,7 @@ static void put_all(void)
 static void test_pages_keep_what_is_in_them(void)
 {
     for (int turn = 0; turn < 60; turn++) {
-        size_t more = draw(101); /* of a hundred steps, so many take */
+        uint64_t more = draw(101); /* of a hundred steps, so many take */
         for (int i = 0; i < 2000; i++) {
             if (draw(100) < more)
                 (void)take_one();
@@ -183,10 +145,12 @@ static void test_without_memory_there_is_no_page(void)
 
 int main(int argc, char **argv)
 {
-    srand(argc > 1 ? (unsigned)atoi(argv[1]) : 1);
+    random_state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
+    printf("test_pool: seed %llu\n", (unsigned long long)random_state);
     test_pages_keep_what_is_in_them();
     test_what_is_emptied_keeps_its_memory_until_a_region_is_free();
     test_what_shrinks_while_it_takes_gives_memory_back();
     test_without_memory_there_is_no_page();
-    puts("test_pool: ok");
+    puts("test_pool: 4 passed, 0 failed");
+    return 0;
 }
